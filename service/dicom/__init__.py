@@ -1,0 +1,1 @@
+"""What DICOM says: pure values and functions, no I/O, nothing of ours above it."""
