@@ -1,0 +1,213 @@
+"""Objects as files below one folder."""
+
+import errno
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Buffer, Iterator
+from pathlib import Path
+
+from service.dicom.errors import BadExtent, ObjectMissing, StoreUnavailable
+from service.dicom.frames import Extent
+from service.store.port import Upload
+
+_INCOMING = ".incoming"
+_MAX_READ = 8 << 20
+
+
+class LocalStore:
+    """An object store on a file system that keeps what `fdatasync` was told to keep.
+
+    No key is ever used twice and an object is reached only through its row in the index, so an object
+    that was in memory until its key was known is written at its final place; a larger one is written
+    under `.incoming` first and renamed. Either way a crash leaves at most a file that no row names.
+    """
+
+    def __init__(self, root: Path, *, keep_in_memory: int = 8 << 20) -> None:
+        """`keep_in_memory` is the size in bytes up to which a body waits for its key in memory."""
+        self._root = root.absolute()
+        self._keep_in_memory = keep_in_memory
+        self._known_folders: set[Path] = set()
+        self._lock = threading.Lock()
+        try:
+            (self._root / _INCOMING).mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise _unavailable(cause) from cause
+
+    def begin(self) -> Upload:
+        return _LocalUpload(self, self._keep_in_memory)
+
+    def read(self, key: str, extent: Extent) -> bytes:
+        if extent.length > _MAX_READ:
+            raise BadExtent(f"A read covers at most {_MAX_READ} bytes.")
+        try:
+            descriptor = os.open(self._root / key, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as cause:
+            raise ObjectMissing("The object is missing from the store.") from cause
+        except OSError as cause:
+            raise _unavailable(cause) from cause
+        try:
+            block = os.pread(descriptor, extent.length, extent.offset)
+            while len(block) < extent.length:  # the kernel may give less than asked
+                more = os.pread(descriptor, extent.length - len(block), extent.offset + len(block))
+                if not more:
+                    raise BadExtent("The extent reaches past the end of the object.")
+                block += more
+            return block
+        except OSError as cause:
+            raise _unavailable(cause) from cause
+        finally:
+            os.close(descriptor)
+
+    def delete(self, key: str) -> None:
+        path = self._root / key
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as cause:
+            raise _unavailable(cause) from cause
+
+    def keys(self, prefix: str = "") -> Iterator[tuple[str, float]]:
+        # Start at the last folder that the prefix names whole.
+        start = self._root / prefix.rpartition("/")[0]
+        now = time.time()
+        for folder, _, names in os.walk(start):
+            for name in names:
+                path = Path(folder, name)
+                key = path.relative_to(self._root).as_posix()
+                if not key.startswith(prefix):
+                    continue
+                try:
+                    yield key, now - path.stat().st_mtime
+                except FileNotFoundError:
+                    continue
+
+    def folder_for(self, key: str) -> Path:
+        """The folder of `key`, made if need be, its own entry in its parents durable."""
+        folder = (self._root / key).parent
+        if folder in self._known_folders:
+            return folder
+        missing = folder
+        made: list[Path] = []
+        while not missing.exists() and missing != self._root:
+            made.append(missing)
+            missing = missing.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in reversed(made):
+            _sync_folder(path.parent)
+        with self._lock:
+            if len(self._known_folders) > 10_000:
+                self._known_folders.clear()
+            self._known_folders.add(folder)
+        return folder
+
+    def forget_folder(self, folder: Path) -> None:
+        """Look again whether `folder` exists before the next write into it."""
+        self._known_folders.discard(folder)
+
+    @property
+    def incoming(self) -> Path:
+        return self._root / _INCOMING
+
+    def path_of(self, key: str) -> Path:
+        return self._root / key
+
+
+class _LocalUpload:
+    """A body in memory up to a limit, from there on in a file under `.incoming`."""
+
+    def __init__(self, store: LocalStore, keep_in_memory: int) -> None:
+        self._store = store
+        self._keep_in_memory = keep_in_memory
+        self._blocks: list[Buffer] = []
+        self._held = 0
+        self._descriptor: int | None = None
+        self._temporary: Path | None = None
+
+    def write(self, block: Buffer) -> None:
+        try:
+            if self._descriptor is not None:
+                _write_all(self._descriptor, [block])
+                return
+            self._blocks.append(block)
+            self._held += memoryview(block).nbytes
+            if self._held > self._keep_in_memory:
+                self._spill()
+        except OSError as cause:
+            self.abort()
+            raise _unavailable(cause) from cause
+
+    def commit(self, key: str) -> None:
+        try:
+            folder = self._store.folder_for(key)
+            try:
+                self._place(key)
+            except FileNotFoundError:  # the folder was removed behind our back
+                self._store.forget_folder(folder)
+                self._store.folder_for(key)
+                self._place(key)
+            _sync_folder(folder)
+        except OSError as cause:
+            self.abort()
+            raise _unavailable(cause) from cause
+        self._blocks.clear()
+
+    def abort(self) -> None:
+        self._blocks.clear()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+
+    def _spill(self) -> None:
+        self._descriptor, name = tempfile.mkstemp(dir=self._store.incoming)
+        self._temporary = Path(name)
+        _write_all(self._descriptor, self._blocks)
+        self._blocks.clear()
+
+    def _place(self, key: str) -> None:
+        target = self._store.path_of(key)
+        if self._temporary is not None:
+            if self._descriptor is not None:
+                os.fdatasync(self._descriptor)
+                os.close(self._descriptor)
+                self._descriptor = None
+            self._temporary.rename(target)
+            self._temporary = None
+            return
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(descriptor, self._blocks)
+            os.fdatasync(descriptor)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, blocks: list[Buffer]) -> None:
+    views = [memoryview(block).cast("B") for block in blocks]
+    while views:
+        written = os.writev(descriptor, views[:512])
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if written:
+            views[0] = views[0][written:]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unavailable(cause: OSError) -> StoreUnavailable:
+    if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreUnavailable("The object store is full.")
+    reason = os.strerror(cause.errno) if cause.errno else "input/output error"
+    return StoreUnavailable(f"The object store does not answer: {reason}.")

@@ -1,0 +1,61 @@
+"""Objects in memory: for tests and for trying things out; nothing survives the process."""
+
+import threading
+import time
+from collections.abc import Buffer, Iterator
+
+from service.dicom.errors import BadExtent, ObjectMissing
+from service.dicom.frames import Extent
+from service.store.port import Upload
+
+
+class MemoryStore:
+    """An object store that keeps its blobs in a dict."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, tuple[bytes, float]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self) -> Upload:
+        return _MemoryUpload(self)
+
+    def read(self, key: str, extent: Extent) -> Buffer:
+        with self._lock:
+            held = self._objects.get(key)
+        if held is None:
+            raise ObjectMissing("The object is missing from the store.")
+        if extent.end > len(held[0]):
+            raise BadExtent("The extent reaches past the end of the object.")
+        return memoryview(held[0])[extent.offset : extent.end]
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._objects.pop(key, None)
+
+    def keys(self, prefix: str = "") -> Iterator[tuple[str, float]]:
+        with self._lock:
+            found = [(key, made) for key, (_, made) in self._objects.items() if key.startswith(prefix)]
+        now = time.time()
+        for key, made in found:
+            yield key, now - made
+
+    def keep(self, key: str, body: bytes) -> None:
+        """Hold `body` under `key`."""
+        with self._lock:
+            self._objects[key] = (body, time.time())
+
+
+class _MemoryUpload:
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._blocks: list[Buffer] = []
+
+    def write(self, block: Buffer) -> None:
+        self._blocks.append(block)
+
+    def commit(self, key: str) -> None:
+        self._store.keep(key, b"".join(self._blocks))
+        self._blocks.clear()
+
+    def abort(self) -> None:
+        self._blocks.clear()

@@ -1,0 +1,42 @@
+"""The object store port: immutable blobs by key."""
+
+from collections.abc import Buffer, Iterator
+from typing import Protocol
+
+from service.dicom.frames import Extent
+
+
+class Upload(Protocol):
+    """A body on its way into a store; used by one thread at a time."""
+
+    def write(self, block: Buffer) -> None:
+        """Append `block`, which the upload may keep: the caller must not change it afterwards."""
+        ...
+
+    def commit(self, key: str) -> None:
+        """Make the body durable under `key`, a key that was never used before."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the body; nothing happens after `commit`."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """Immutable blobs by key. Every method may raise `StoreUnavailable`; any thread may call."""
+
+    def begin(self) -> Upload:
+        """A body to be pushed with `write`, made durable by `commit(key)`, dropped by `abort`."""
+        ...
+
+    def read(self, key: str, extent: Extent) -> Buffer:
+        """Exactly `extent`, at most 8 MiB. `ObjectMissing` if absent, `BadExtent` past the end."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Forget the object; already absent is success."""
+        ...
+
+    def keys(self, prefix: str = "") -> Iterator[tuple[str, float]]:
+        """Every key that begins with `prefix`, with its age in seconds."""
+        ...
