@@ -152,12 +152,12 @@ class Reader:
 
     def _begin_part(self, position: int) -> int:
         self.parts += 1
-        if self.parts > self._max_parts:
-            raise TooMany(f"The multipart body has more than {self._max_parts} parts; send several requests.")
         self._state = _State.HEADERS
         return position
 
     def _headers_end(self, data: bytes, position: int) -> int | None:
+        if self.parts > self._max_parts:
+            raise TooMany(f"The multipart body has more than {self._max_parts} parts; send several requests.")
         for blank in (b"\r\n", b"\n"):
             if data.startswith(blank, position):
                 return position + len(blank)

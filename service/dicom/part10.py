@@ -71,7 +71,7 @@ def read_file_head(buffer: bytes) -> FileHead | None:
     element. `NotDicom` if it is neither, names no transfer syntax, or has more than 64 KiB of head.
     """
     start = PREAMBLE_LENGTH + len(PREFIX)
-    if len(buffer) < start:
+    if len(buffer) < start + 18:
         return None
     preamble = buffer[PREAMBLE_LENGTH:start] == PREFIX
     if not preamble:
@@ -80,7 +80,8 @@ def read_file_head(buffer: bytes) -> FileHead | None:
             return bare
         start = 0
     values: dict[int, str] = {}
-    position = start
+    position = start + _stray_group_length(buffer, start)
+    complete = preamble and position == start
     while True:
         if position > MAX_HEAD:
             raise NotDicom("The file meta information is longer than 64 KiB.")
@@ -96,7 +97,7 @@ def read_file_head(buffer: bytes) -> FileHead | None:
     if not values.get(0x0010):
         raise NotDicom("The file meta information names no transfer syntax (0002,0010).")
     sop_class, sop_instance = values.get(0x0002, ""), values.get(0x0003, "")
-    complete = preamble and bool(sop_class) and bool(sop_instance)
+    complete = complete and bool(sop_class) and bool(sop_instance)
     return FileHead(sop_class, sop_instance, values[0x0010], position, complete)
 
 
@@ -119,6 +120,18 @@ def _meta_element(buffer: bytes, position: int) -> tuple[int, int, int] | None:
     if vr in _LONG_LENGTH:
         return number, position + 12, struct.unpack_from("<I", head, 8)[0]
     return number, position + 8, struct.unpack_from("<H", head, 6)[0]
+
+
+def _stray_group_length(buffer: bytes, position: int) -> int:
+    """The size of a group length of another group that stands before group 0002, else 0.
+
+    It is there in either form of length field, and means nothing.
+    """
+    group, element = struct.unpack_from("<HH", buffer, position)
+    if group == 0x0002 or element:
+        return 0
+    sizes = (size for size in (12, 16) if buffer[position + size : position + size + 2] == b"\x02\x00")
+    return next(sizes, 0)
 
 
 def _bare_data_set(buffer: bytes) -> FileHead | None:

@@ -105,9 +105,9 @@ def test_header_names_are_read_in_any_case_and_order():
 
 
 # Content that is rich in what boundaries are made of.
-content = st.lists(st.sampled_from([b"\r", b"\n", b"-", b"b", b"--b", b"\r\n--b", b"x", b"\0"]), max_size=12).map(
-    b"".join
-)
+content = st.lists(
+    st.sampled_from([b"\r", b"\n", b"-", b"b", b"--b", b"\r\n--b", b"x", b"\0"]), max_size=12
+).map(b"".join)
 
 
 @given(st.lists(content, max_size=4), st.data())
@@ -137,7 +137,9 @@ def test_any_bytes_end_in_parts_or_a_clear_refusal(noise, cuts):
 
 def test_what_the_writer_writes_the_reader_reads():
     boundary = new_boundary()
-    written = part_head(boundary, "application/dicom", location="http://h/x", length=3) + b"one" + closing(boundary)
+    written = (
+        part_head(boundary, "application/dicom", location="http://h/x", length=3) + b"one" + closing(boundary)
+    )
     parts, reader = read([written], boundary=boundary)
     assert parts == [b"one"]
     assert reader.complete
@@ -145,6 +147,8 @@ def test_what_the_writer_writes_the_reader_reads():
 
 def test_part_headers_fit_the_window_of_the_strictest_client():
     location = "http://" + "h" * 253 + "/dicom-web" + "/studies/" + "1" * 64 + "/series/" + "1" * 64
-    head = part_head(new_boundary(), "application/octet-stream; transfer-syntax=" + "1" * 64, location=location)
+    head = part_head(
+        new_boundary(), "application/octet-stream; transfer-syntax=" + "1" * 64, location=location
+    )
     assert len(head) < 1000
     assert b"\r\nContent-Type: " in head

@@ -1,0 +1,81 @@
+"""The bridge as a program: `python -m bridge [--leash FD]`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from bridge.remote import RemoteArchive
+from bridge.scp.echo import Echo
+from bridge.scp.listener import Listener
+from bridge.scp.store import Store
+from bridge.settings import BridgeSettings, read_settings
+from service import leash
+from service.environment import SettingError
+
+log = logging.getLogger("isthmus.bridge")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the bridge until it is told to stop; 2 for a setting that is no good, 1 if it cannot listen."""
+    parser = argparse.ArgumentParser(prog="bridge", description="DIMSE on one side, DICOMweb on the other.")
+    parser.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        settings = read_settings(os.environ)
+    except SettingError as error:
+        sys.stderr.write(f"bridge: {error}\n")
+        return 2
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_run(settings, options.leash))
+
+
+async def _run(settings: BridgeSettings, leash_descriptor: int | None) -> int:
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told_to_stop.set)
+    if leash_descriptor is not None:
+
+        def on_end() -> None:
+            loop.call_soon_threadsafe(told_to_stop.set)
+
+        leash.hold(leash_descriptor, on_end)
+    archive = RemoteArchive(settings.archive)
+    listener = Listener(settings, [Echo(), Store(archive)])
+    try:
+        host, port = await listener.start()
+    except OSError as error:
+        sys.stderr.write(
+            f"bridge: cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
+            "ISTHMUS_DIMSE_HOST and ISTHMUS_DIMSE_PORT choose another address.\n"
+        )
+        return 1
+    log.info(
+        "listening ae_title=%s host=%s port=%d archive=%s",
+        settings.ae_title,
+        host,
+        port,
+        settings.archive.url,
+    )
+    await told_to_stop.wait()
+    log.info("draining associations=%d", listener.associations)
+    await listener.drain(settings.drain_s)
+    await archive.close()
+    return 0
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""One HTTP/1.1 connection to the archive (RFC 9112), with a body that is pushed and may be cut off.
+
+Needed of it, and not to be had from general clients: a body that goes out before the interim answer 100
+has come, and waits for that answer later, for a bounded time, where it matters (RFC 9110 10.1.1); a body
+that ends without its last chunk when its source is lost; and a request that stops at an early answer.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import httptools
+
+from service.dicom.errors import UpstreamFailed, UpstreamTimeout
+
+_LONGEST_ANSWER = 1 << 20
+
+
+class ConnectionLost(UpstreamFailed):
+    """The connection ended before the answer was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A final answer: header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Connection(asyncio.Protocol):
+    """A connection used by one task and for one request at a time.
+
+    After an answer it is `usable` again if the request was complete and the server keeps the connection.
+    """
+
+    def __init__(self, unsent_bytes: int) -> None:
+        self.on_close: Callable[[Connection], None] | None = None
+        self._unsent_bytes = unsent_bytes
+        self._transport: asyncio.Transport | None = None
+        self._lost = False
+        self._full = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._status = 0
+        self._body = bytearray()
+        self._answer: HttpAnswer | None = None
+        self._continued = False
+        self._ended = False
+        self._kept = False
+
+    # The side of the request.
+
+    def request(self, pieces: Iterable[bytes]) -> None:
+        """Begin a request with its head and as much of the body as is there."""
+        if self._answer is not None:
+            self._begin()
+        self.write(pieces)
+
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Send without waiting; see `drained`."""
+        if self._transport is not None and not self._lost:
+            self._transport.writelines(list(pieces))
+            if not self._full and self._transport.get_write_buffer_size() > self._unsent_bytes:
+                # asyncio's writelines forgets to pause the writer (until 3.13.1); this makes it look again
+                self._transport.set_write_buffer_limits(high=self._unsent_bytes)
+
+    def end(self) -> None:
+        """Say that the request is complete."""
+        self._ended = True
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final answer has come, or none can come any more."""
+        return self._answer is not None or self._lost
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may follow."""
+        return not self._lost and self._kept and self._ended and self._transport is not None
+
+    async def drained(self, timeout_s: float) -> None:
+        """Return when little is unsent, or `answered`; `UpstreamTimeout` when the server takes nothing."""
+        await self._until(lambda: not self._full or self.answered, timeout_s)
+
+    async def continued(self, timeout_s: float) -> None:
+        """Return when the server has asked for the body or `answered`, and after `timeout_s` at the latest.
+
+        A server may also say nothing and simply read (RFC 9110 10.1.1).
+        """
+        try:
+            await self._until(lambda: self._continued or self.answered, timeout_s)
+        except UpstreamTimeout:
+            self._continued = True
+
+    async def answer(self, timeout_s: float) -> HttpAnswer:
+        """The final answer; `ConnectionLost` or `UpstreamTimeout` if none comes."""
+        await self._until(lambda: self.answered, timeout_s)
+        if self._answer is None:
+            raise ConnectionLost("The archive closed the connection without an answer.")
+        return self._answer
+
+    def abort(self) -> None:
+        """Drop the connection with all that is unsent."""
+        self._lost = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _until(self, reached: Callable[[], bool], timeout_s: float) -> None:
+        if reached():
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not reached():
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    await self._waiter
+        except TimeoutError as cause:
+            raise UpstreamTimeout("The archive did not answer in time.") from cause
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport.set_write_buffer_limits(high=self._unsent_bytes)
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.abort()
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None and self._answer is None and self._status >= 200 and not self._framed:
+            self._complete()  # a body without a length ends with the connection (RFC 9112 6.3)
+        self._lost = True
+        self._transport = None
+        self._wake()
+        if self.on_close is not None:
+            self.on_close(self)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._wake()
+
+    # What the parser finds.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+        if len(self._body) > _LONGEST_ANSWER:
+            self.abort()
+
+    def on_message_complete(self) -> None:
+        if self._status < 200:
+            self._continued = self._continued or self._status == 100
+            self._headers.clear()
+        elif self._answer is None and not self._lost:
+            self._kept = bool(self._parser.should_keep_alive())
+            self._complete()
+        self._wake()
+
+    @property
+    def _framed(self) -> bool:
+        return "content-length" in self._headers or "transfer-encoding" in self._headers
+
+    def _complete(self) -> None:
+        self._answer = HttpAnswer(self._status, self._headers, bytes(self._body))
+
+
+async def connect(
+    host: str, port: int, tls: ssl.SSLContext | None, *, timeout_s: float, unsent_bytes: int
+) -> Connection:
+    """A new connection; `UpstreamFailed` if there is none to be had."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, connection = await loop.create_connection(
+                lambda: Connection(unsent_bytes), host, port, ssl=tls
+            )
+    except TimeoutError as cause:
+        raise UpstreamTimeout("The archive does not take connections.") from cause
+    except OSError as cause:
+        raise UpstreamFailed("The archive cannot be reached.") from cause
+    return connection

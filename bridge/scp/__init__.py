@@ -1,0 +1,1 @@
+"""What the bridge serves to DIMSE peers: a listener, and one module per service."""

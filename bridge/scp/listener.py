@@ -1,0 +1,186 @@
+"""The listening side: who may associate, which service gets a message, and how it all ends."""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from bridge import statuses
+from bridge.journal import AssociationReport
+from bridge.scp.service import Service
+from bridge.settings import BridgeSettings
+from bridge.upper import negotiation
+from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest
+from bridge.upper.association import Association
+from bridge.upper.messages import AssociationLost, Message
+from bridge.upper.negotiation import Context, Offer
+
+log = logging.getLogger("isthmus.dimse")
+
+_BACKLOG = 512
+_LAST_WORDS_S = 0.25  # for peers to read the abort that a drain ends with, and to close
+
+
+class Listener:
+    """Takes associations on one address and serves each in a task of its own.
+
+    `report` is told of each association at its end.
+    """
+
+    def __init__(
+        self,
+        settings: BridgeSettings,
+        services: Sequence[Service],
+        report: Callable[[AssociationReport], None] = AssociationReport.log,
+    ) -> None:
+        self._settings = settings
+        self._services = services
+        self._by_operation = {code: service for service in services for code in service.operations}
+        self._report = report
+        self._server: asyncio.Server | None = None
+        self._waiting: dict[Association, None] = {}  # connected, nothing asked yet; oldest first
+        self._connections: set[Association] = set()
+        self._all_closed = asyncio.Event()
+        self._tasks: dict[Association, asyncio.Task[None]] = {}
+        self._callers: Counter[tuple[str, str]] = Counter()
+        self._started: dict[Association, float] = {}
+        self._draining = False
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; the address. `OSError` if it is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Association(self, self._settings.limits),
+            self._settings.host,
+            self._settings.port,
+            backlog=_BACKLOG,
+            reuse_address=True,
+        )
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return host, port
+
+    @property
+    def associations(self) -> int:
+        """How many associations there are."""
+        return len(self._tasks)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more, let the messages in flight be answered, and end everything within `timeout_s`."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        for association in list(self._connections):
+            if association.is_idle:
+                association.abort("drained")
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=timeout_s)
+        cut_off = list(self._tasks.items())
+        for association, task in cut_off:
+            association.abort("cut off")
+            task.cancel()
+        if cut_off:
+            await asyncio.wait([task for _, task in cut_off])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._closed_all()
+        for association in list(self._connections):
+            association.close()
+
+    async def _closed_all(self) -> None:
+        if self._connections:
+            await self._all_closed.wait()
+
+    # What associations ask.
+
+    def connected(self, association: Association) -> None:
+        self._started[association] = asyncio.get_running_loop().time()
+        self._waiting[association] = None
+        self._connections.add(association)
+        if self._draining:
+            association.close()
+        elif len(self._waiting) > self._settings.limits.connections:
+            next(iter(self._waiting)).close()
+
+    def answer(
+        self, association: Association, request: AssociateRequest
+    ) -> tuple[AssociateAccept, Mapping[int, Context]] | AssociateReject:
+        settings = self._settings
+        refused = negotiation.refusal(
+            request,
+            called_ae=settings.ae_title if settings.check_called_ae else None,
+            crowded=lambda calling: self._crowded(association, calling),
+        )
+        if refused is not None:
+            return refused
+        return negotiation.accept(request, self._offer, max_length=settings.limits.pdata_bytes)
+
+    def established(self, association: Association) -> None:
+        self._waiting.pop(association, None)
+        self._callers[_caller(association)] += 1
+        self._tasks[association] = asyncio.get_running_loop().create_task(self._serve(association))
+
+    def closed(self, association: Association) -> None:
+        if association in self._waiting:
+            del self._waiting[association]
+            self._tell(association)
+        self._connections.discard(association)
+        if self._draining and not self._connections:
+            self._all_closed.set()
+
+    def _crowded(self, association: Association, calling: str) -> bool:
+        limits = self._settings.limits
+        if self._draining or len(self._tasks) >= limits.associations:
+            return True
+        return self._callers[association.peer[0], calling] >= limits.associations_per_caller
+
+    def _offer(self, abstract: str, service_class: str) -> Offer | None:
+        for service in self._services:
+            offer = service.offer(abstract, service_class)
+            if offer is not None:
+                return offer
+        return None
+
+    # One association.
+
+    async def _serve(self, association: Association) -> None:
+        try:
+            while (message := await association.receive()) is not None:
+                await self._dispatch(message, association)
+                if self._draining:
+                    association.abort("drained")
+        except AssociationLost:
+            pass
+        except Exception:
+            log.exception("association peer=%s unexpected error", association.peer[0])
+            association.abort("failed")
+        finally:
+            del self._tasks[association]
+            caller = _caller(association)
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]
+            self._tell(association)
+
+    async def _dispatch(self, message: Message, association: Association) -> None:
+        command = message.command
+        if command.is_response:  # nothing was asked; a response is never answered
+            if message.data is not None:
+                await message.data.drop()
+            return
+        service = self._by_operation.get(command.field)
+        if service is not None:
+            await service.serve(message, association)
+            return
+        if message.data is not None:
+            await message.data.drop()
+        refused = command.answered(statuses.UNRECOGNIZED_OPERATION)
+        await association.send(message.context.context_id, refused)
+
+    def _tell(self, association: Association) -> None:
+        started = self._started.pop(association)
+        self._report(AssociationReport.of(association, asyncio.get_running_loop().time() - started))
+
+
+def _caller(association: Association) -> tuple[str, str]:
+    return association.peer[0], association.calling

@@ -1,0 +1,87 @@
+"""C-STORE (PS3.7 9.1.1, PS3.4 annex B): each instance becomes one STOW-RS request while it arrives."""
+
+import logging
+
+from bridge import statuses
+from bridge.remote import RemoteArchive
+from bridge.scp import classes
+from bridge.scp.identity import Verdict, compare
+from bridge.upper.association import Association
+from bridge.upper.command import Command, Operation, Tag
+from bridge.upper.messages import DataSet, Message
+from bridge.upper.negotiation import Offer, choose_for_storage
+from service.dicom.errors import ArchiveError
+from service.dicom.part10 import file_head
+from service.dicom.resource import is_uid
+from service.dicom.syntaxes import BY_UID
+
+log = logging.getLogger("isthmus.store")
+
+# The two UIDs come within the first few hundred bytes; only odd data sets keep them farther back.
+_LONGEST_HEAD = 1 << 16
+
+
+class Store:
+    """Passes instances on to the archive, undecoded, and its word back to the peer."""
+
+    operations = frozenset({int(Operation.C_STORE)})
+
+    def __init__(self, archive: RemoteArchive) -> None:
+        self._archive = archive
+
+    def offer(self, abstract: str, service_class: str) -> Offer | None:
+        stored = is_uid(abstract) and classes.is_storage(abstract, service_class)
+        return Offer(choose_for_storage) if stored else None
+
+    async def serve(self, message: Message, association: Association) -> int:
+        status = refusal(message.context.abstract, message.command)
+        if status is None and message.data is not None:
+            status = await self._pass_on(message, message.data, association)
+        elif status is None:
+            status = statuses.MISTYPED_ARGUMENT
+        if message.data is not None and not message.data.at_end:
+            await message.data.drop()
+        if status == statuses.SUCCESS or status >> 12 == 0xB:
+            association.objects += 1
+        await association.send(message.context.context_id, message.command.answered(status))
+        return status
+
+    async def _pass_on(self, message: Message, data: DataSet, association: Association) -> int:
+        """Store the message's data set; the status. `AssociationLost` if it does not arrive whole."""
+        sop_class = message.command.text(Tag.AFFECTED_SOP_CLASS)
+        sop_instance = message.command.text(Tag.AFFECTED_SOP_INSTANCE)
+        syntax = BY_UID[message.context.syntax]
+        first = await data.read()
+        while True:
+            head = first[0] if len(first) == 1 else b"".join(first)
+            verdict = compare(head, syntax, sop_class, sop_instance, whole=data.at_end)
+            if verdict is not Verdict.MORE or len(head) > _LONGEST_HEAD:
+                break
+            first += await data.read()
+        if verdict is Verdict.DIFFERENT:
+            return statuses.MISMATCH
+        file_meta = file_head(sop_class, sop_instance, syntax.uid, source_ae_title=association.calling)
+        try:
+            answer = await self._archive.store(file_meta, first, data)
+        except ArchiveError as error:
+            log.warning("store instance=%s error=%s", sop_instance, type(error).__name__)
+            return statuses.store_status(error)
+        status = statuses.store_status_of_answer(answer.status, answer.body)
+        if status != statuses.SUCCESS:
+            log.warning("store instance=%s http=%d status=%04X", sop_instance, answer.status, status)
+        return status
+
+
+def refusal(abstract: str, command: Command) -> int | None:
+    """Why a C-STORE is refused on the word of its command set alone, `None` if it is not.
+
+    The class need not be the context's: related general classes differ (PS3.4 B.3.1.4), and so do the
+    classes of careless senders; what counts is the data set.
+    """
+    if not classes.is_storage(abstract):
+        return statuses.CLASS_UNSUPPORTED
+    sop_class = command.text(Tag.AFFECTED_SOP_CLASS)
+    sop_instance = command.text(Tag.AFFECTED_SOP_INSTANCE)
+    if not is_uid(sop_class) or not sop_instance:
+        return statuses.MISMATCH
+    return None if is_uid(sop_instance) else statuses.INVALID_INSTANCE

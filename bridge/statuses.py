@@ -1,0 +1,126 @@
+"""From errors and the archive's answers to DIMSE statuses: the only table."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from service.dicom.errors import (
+    ArchiveError,
+    Busy,
+    ClassMismatch,
+    ClassUnsupported,
+    Duplicate,
+    IndexUnavailable,
+    NotAuthorized,
+    NotDicom,
+    StoreUnavailable,
+    TooLarge,
+    UpstreamFailed,
+)
+
+# PS3.7 annex C, PS3.4 Table B.2-1.
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+DUPLICATE_INSTANCE = 0x0111
+INVALID_INSTANCE = 0x0117
+CLASS_UNSUPPORTED = 0x0122
+NOT_AUTHORIZED = 0x0124
+UNRECOGNIZED_OPERATION = 0x0211
+MISTYPED_ARGUMENT = 0x0212
+OUT_OF_RESOURCES = 0xA700
+MISMATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+STORE_STATUS: Mapping[type[BaseException], int] = {
+    NotAuthorized: NOT_AUTHORIZED,
+    NotDicom: CANNOT_UNDERSTAND,
+    ClassMismatch: MISMATCH,
+    ClassUnsupported: CLASS_UNSUPPORTED,
+    Duplicate: DUPLICATE_INSTANCE,
+    TooLarge: OUT_OF_RESOURCES,
+    Busy: OUT_OF_RESOURCES,
+    StoreUnavailable: OUT_OF_RESOURCES,
+    IndexUnavailable: OUT_OF_RESOURCES,
+    UpstreamFailed: OUT_OF_RESOURCES,
+    ArchiveError: PROCESSING_FAILURE,
+    BaseException: PROCESSING_FAILURE,
+}
+
+# What a C-STORE gets where the answer names no reason of its own.
+_STATUS_OF_HTTP: Mapping[int, int] = {
+    200: SUCCESS,
+    401: NOT_AUTHORIZED,
+    403: NOT_AUTHORIZED,
+    413: OUT_OF_RESOURCES,
+    429: OUT_OF_RESOURCES,
+    502: OUT_OF_RESOURCES,
+    503: OUT_OF_RESOURCES,
+    504: OUT_OF_RESOURCES,
+    507: OUT_OF_RESOURCES,
+}
+
+_WARNING_REASON = "00081196"
+_FAILURE_REASON = "00081197"
+_FAILED = "00081198"
+_REFERENCED = "00081199"
+_OTHER_FAILURES = "0008119A"
+
+_AZURE_DUPLICATE = 0xB00E  # Microsoft's failure reason for an instance that is there already
+
+
+def store_status(error: BaseException) -> int:
+    """The C-STORE status (PS3.4 Table B.2-1) of an error."""
+    return next(STORE_STATUS[kind] for kind in type(error).__mro__ if kind in STORE_STATUS)
+
+
+def store_status_of_answer(http_status: int, body: bytes) -> int:
+    """The C-STORE status of a server's answer to the storing of one instance (PS3.18 10.5.3).
+
+    A reason in the answer counts before the HTTP status: it says what became of this instance. Outages
+    and refusals of the request as a whole (401, 403, 5xx) are no word on the instance, whatever the body.
+    """
+    if http_status in (200, 202, 409):
+        answer = _object(body)
+        for reason in _reasons(answer, (_FAILED, _OTHER_FAILURES), _FAILURE_REASON):
+            return _failure(reason)
+        if http_status != 409 and _items(answer, _REFERENCED):
+            warnings = _reasons(answer, (_REFERENCED,), _WARNING_REASON)
+            return next((w for w in warnings if 0xB000 <= w <= 0xBFFF), SUCCESS)
+    return _STATUS_OF_HTTP.get(http_status, PROCESSING_FAILURE)
+
+
+def _failure(reason: int) -> int:
+    """A failure reason as a status, which must not read as a success, warning or pending one."""
+    if reason == _AZURE_DUPLICATE:
+        return DUPLICATE_INSTANCE
+    if 0x0100 <= reason <= 0x02FF or 0xA000 <= reason <= 0xAFFF or 0xC000 <= reason <= 0xCFFF:
+        return reason
+    return PROCESSING_FAILURE
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(answer, list) and len(answer) == 1:  # some servers send an array
+        answer = answer[0]
+    return answer if isinstance(answer, dict) else {}
+
+
+def _items(answer: Mapping[str, Any], tag: str) -> list[Mapping[str, Any]]:
+    sequence = answer.get(tag)
+    value = sequence.get("Value") if isinstance(sequence, dict) else None
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _reasons(answer: Mapping[str, Any], sequences: tuple[str, ...], tag: str) -> Iterator[int]:
+    for sequence in sequences:
+        for item in _items(answer, sequence):
+            element = item.get(tag)
+            value = element.get("Value") if isinstance(element, dict) else None
+            if isinstance(value, list) and value and isinstance(value[0], int):
+                yield value[0]
+            elif sequence != _REFERENCED:
+                yield PROCESSING_FAILURE

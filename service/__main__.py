@@ -1,0 +1,100 @@
+"""The command `isthmus`: up · serve · bridge · import."""
+
+import argparse
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from service import logs
+from service.dicom.errors import ArchiveError
+from service.environment import SettingError
+from service.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. A setting that cannot be used ends it with 2."""
+    asked = _parser().parse_args(arguments)
+    logs.set_up()
+    try:
+        command = {"up": _up, "serve": _serve, "bridge": _bridge, "import": _import}[asked.command]
+        return command(asked)
+    except SettingError as error:
+        print(f"isthmus: {error}", file=sys.stderr)
+        return 2
+    except ArchiveError as error:
+        print(f"isthmus: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="isthmus", description="A DICOMweb server with a bridge to DIMSE.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="service and bridge together, on one machine")
+    serve = commands.add_parser("serve", help="the service: DICOMweb over HTTP")
+    serve.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the service")
+    serve.add_argument("--socket", type=int, metavar="FD", help="a listening socket to serve from")
+    serve.add_argument("--beside", type=_address, metavar="HOST:PORT", help="be ready only if this listens")
+    bridge = commands.add_parser("bridge", help="the bridge: DIMSE to DICOMweb")
+    bridge.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
+    loading = commands.add_parser("import", help="load files and folders into the archive")
+    loading.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    return parser
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def _up(asked: argparse.Namespace) -> int:
+    from service.starting import up
+
+    return up(Settings.from_environment(os.environ), os.environ)
+
+
+def _serve(asked: argparse.Namespace) -> int:
+    from service.starting import serve
+
+    settings = Settings.from_environment(os.environ)
+    return serve(settings, leashed_to=asked.leash, socket_fd=asked.socket, beside=asked.beside)
+
+
+def _bridge(asked: argparse.Namespace) -> int:
+    # The bridge knows the service, never the other way round: it is run by its name.
+    sys.argv = ["bridge", *(["--leash", str(asked.leash)] if asked.leash is not None else [])]
+    runpy.run_module("bridge", run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _import(asked: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from service.archive.open import open_archive
+    from service.importing import Summary, files_below, load
+
+    missing = [path for path in asked.paths if not path.exists()]
+    if missing:
+        print(f"isthmus: there is no {missing[0]}", file=sys.stderr)
+        return 2
+    files = files_below(asked.paths)
+    archive = open_archive(Settings.from_environment(os.environ))
+    summary = Summary()
+    try:
+        with tqdm(total=len(files), unit="file", disable=None) as bar:
+            for outcome in load(archive, files):
+                summary.add(*outcome)
+                bar.update()
+    finally:
+        archive.close()
+    print(f"{summary.stored} stored, {summary.already} already there, {len(summary.refused)} refused.")
+    for reason, count in summary.reasons().most_common():
+        print(f"  {count} × {reason}")
+    for path, reason in summary.refused:
+        print(f"  {path}: {reason}")
+    return 1 if summary.refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""The way in: objects are scanned as they arrive, made durable, then entered in the index."""
+
+import logging
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.archive import reasons
+from service.archive.keys import new_object_key
+from service.archive.port import Outcome, Refused, Stored
+from service.dicom.attributes import describe
+from service.dicom.errors import (
+    ArchiveError,
+    Busy,
+    Duplicate,
+    IndexUnavailable,
+    StoreUnavailable,
+    UpstreamFailed,
+    WrongStudy,
+)
+from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, InstanceRecord
+from service.dicom.resource import InstanceKey, Resource
+from service.dicom.scan import Scan, Scanned
+from service.index.port import Added, FullIndex, OnDuplicate
+from service.index.port import Outcome as RowOutcome
+from service.store.port import ObjectStore, Upload
+
+_AVAILABLE_SYNTAXES = 0x00083002
+_log = logging.getLogger("isthmus.intake")
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """How much an intake may hold: sizes in bytes, numbers of instances between commits of rows."""
+
+    header_limit: int
+    batch_instances: int
+    batch_bytes: int
+    unwritten_bytes: int = 8 << 20
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """The object whose bytes are coming in."""
+
+    upload: Upload
+    scan: Scan
+    size: int = 0
+    error: ArchiveError | None = None
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An object that is complete and waits for its row."""
+
+    place: int
+    record: InstanceRecord
+    upload: Upload
+    warning: int | None
+    written: Future[None] | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Objects whose rows are committed together, and the bytes of those not yet durable."""
+
+    pending: list[_Pending] = field(default_factory=list)
+    size: int = 0
+
+
+class ObjectIntake:
+    """Takes objects into a store and an index: each object durable first, its row second.
+
+    Writing one object overlaps with receiving the next; rows are committed in batches.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        index: FullIndex,
+        writers: Executor,
+        *,
+        limits: IntakeLimits,
+        on_duplicate: OnDuplicate,
+        study: str | None,
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._writers = writers
+        self._limits = limits
+        self._on_duplicate = on_duplicate
+        self._study = study
+        self._arriving: _Arriving | None = None
+        self._batch = _Batch()
+        self._outcomes: list[Outcome | None] = []
+
+    def begin(self) -> None:
+        self._start_writing()
+        self._arriving = _Arriving(self._store.begin(), Scan(header_limit=self._limits.header_limit))
+
+    def write(self, block: memoryview) -> None:
+        arriving = self._arriving
+        assert arriving is not None
+        if arriving.error is not None:
+            return
+        try:
+            arriving.size += len(block)
+            arriving.scan.push(block)
+            arriving.upload.write(block)
+        except Exception as error:
+            arriving.error = _as_archive_error(error)
+            arriving.upload.abort()
+
+    def end(self) -> None:
+        arriving, self._arriving = self._arriving, None
+        assert arriving is not None
+        if arriving.error is not None:
+            self._outcomes.append(_refusal(arriving.error))
+            return
+        scanned: Scanned | None = None
+        try:
+            scanned = arriving.scan.finish()
+            self._admit(scanned)
+            record = _record(scanned, arriving.size)
+            known = self._known(scanned)
+        except Exception as error:
+            arriving.upload.abort()
+            self._outcomes.append(_refusal(_as_archive_error(error), scanned))
+            return
+        if known is not None:
+            arriving.upload.abort()
+            self._outcomes.append(known)
+            return
+        self._keep(record, arriving.upload, _warning(scanned))
+
+    def refuse(self, reason: int, message: str) -> None:
+        if self._arriving is not None:
+            self._arriving.upload.abort()
+            self._arriving = None
+        self._outcomes.append(Refused(reason, message))
+
+    def finish(self) -> Sequence[Outcome]:
+        if self._arriving is not None:
+            self.refuse(reasons.CANNOT_UNDERSTAND, "The body ends inside this object.")
+        self._settle()
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+    def _admit(self, scanned: Scanned) -> None:
+        if self._study is not None and scanned.key.study != self._study:
+            raise WrongStudy("The object belongs to another study than the one in the URL.")
+
+    def _known(self, scanned: Scanned) -> Outcome | None:
+        """The outcome of an object whose row is there already, where no write can change it."""
+        held = self._index.locate(Resource(scanned.key.study, scanned.key.series, scanned.key.instance))
+        if not held:
+            return None
+        if held[0].digest == scanned.digest:
+            return Stored(scanned.key, scanned.sop_class, _warning(scanned), already=True)
+        if self._on_duplicate is OnDuplicate.REPLACE:
+            return None
+        return _kept(scanned.key, scanned.sop_class, self._on_duplicate)
+
+    def _keep(self, record: InstanceRecord, upload: Upload, warning: int | None) -> None:
+        place = len(self._outcomes)
+        self._outcomes.append(None)
+        self._batch.pending.append(_Pending(place, record, upload, warning))
+        self._batch.size += record.size
+        full = len(self._batch.pending) >= self._limits.batch_instances
+        if full or self._batch.size >= self._limits.batch_bytes:
+            self._settle()
+
+    def _start_writing(self) -> None:
+        """Hand the last complete object to the writers, unless too much waits for them already."""
+        waiting = [one for one in self._batch.pending if one.written is None]
+        for one in waiting:
+            one.written = self._writers.submit(one.upload.commit, one.record.object_key)
+        unwritten = 0
+        for one in reversed(self._batch.pending):
+            if one.written is not None and not one.written.done():
+                unwritten += one.record.size
+                if unwritten > self._limits.unwritten_bytes:
+                    one.written.exception()  # wait; what went wrong is told when the batch is settled
+
+    def _settle(self) -> None:
+        """Wait until the batch's objects are durable, then commit their rows."""
+        batch, self._batch = self._batch, _Batch()
+        durable: list[_Pending] = []
+        for one in batch.pending:
+            try:
+                if one.written is None:
+                    one.upload.commit(one.record.object_key)
+                else:
+                    one.written.result()
+                durable.append(one)
+            except StoreUnavailable as error:
+                self._outcomes[one.place] = _failed(one, error)
+        if not durable:
+            return
+        try:
+            rows = self._index.add([one.record for one in durable], on_duplicate=self._on_duplicate)
+        except IndexUnavailable as error:
+            # Whether the rows were committed is not known: the objects stay, `sweep` finds orphans.
+            for one in durable:
+                self._outcomes[one.place] = _failed(one, error)
+            return
+        for one, row in zip(durable, rows, strict=True):
+            self._outcomes[one.place] = self._outcome(one, row)
+        self._delete([row.doomed for row in rows if row.doomed is not None])
+
+    def _outcome(self, one: _Pending, row: RowOutcome) -> Outcome:
+        if row.added is Added.KEPT:
+            return _kept(one.record.key, one.record.sop_class, self._on_duplicate)
+        already = row.added is Added.SAME
+        return Stored(one.record.key, one.record.sop_class, one.warning, already)
+
+    def _delete(self, doomed: list[str]) -> None:
+        """Delete objects that no row names; what fails here is left to `sweep`."""
+        try:
+            for object_key in doomed:
+                self._store.delete(object_key)
+            if doomed:
+                self._index.clear(doomed)
+        except (StoreUnavailable, IndexUnavailable):
+            return
+
+
+def _record(scanned: Scanned, size: int) -> InstanceRecord:
+    elements = dict(scanned.elements)
+    elements[_AVAILABLE_SYNTAXES] = b'"00083002":{"vr":"UI","Value":[' + SYNTAXES_SLOT + b"]}"
+    document = b"{" + b",".join(elements[tag] for tag in sorted(elements)) + b"}"
+    if BASE_SLOT in document:
+        document = document.replace(BASE_SLOT, BASE_SLOT + scanned.key.path.encode("ascii"))
+    return InstanceRecord(
+        key=scanned.key,
+        sop_class=scanned.sop_class,
+        syntax=scanned.syntax.uid,
+        object_key=new_object_key(scanned.key),
+        place="",
+        size=size,
+        digest=scanned.digest,
+        shape=scanned.shape,
+        pixels=scanned.pixels,
+        frames=scanned.frames,
+        description=describe(scanned.elements),
+        json=document,
+        findings=scanned.findings,
+        data_offset=scanned.head.data_offset,
+        head_fits=scanned.head.complete and _warning(scanned) is None,
+    )
+
+
+def _warning(scanned: Scanned) -> int | None:
+    """B007 where file meta and data set disagree about what the object is."""
+    head = scanned.head
+    class_differs = head.sop_class not in ("", scanned.sop_class)
+    instance_differs = head.sop_instance not in ("", scanned.key.instance)
+    return reasons.MISMATCHED if class_differs or instance_differs else None
+
+
+def _as_archive_error(error: Exception) -> ArchiveError:
+    """`error` itself, or what is said of a fault of our own: one object's fault is not the others'."""
+    if isinstance(error, ArchiveError):
+        return error
+    # The text of an unexpected error may hold values of the object: its kind and place say enough.
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
+    _log.error("intake fault=%s at=%s", type(error).__name__, where)
+    return ArchiveError("The object could not be processed.")
+
+
+def _kept(key: InstanceKey, sop_class: str, on_duplicate: OnDuplicate) -> Outcome:
+    """The outcome where other content with the same UIDs is stored and stays."""
+    if on_duplicate is OnDuplicate.KEEP:
+        return Stored(key, sop_class, reasons.DISCARDED, already=True)
+    message = "Other content is stored under the same UIDs; it was left unchanged (ISTHMUS_ON_DUPLICATE)."
+    return _refused(Duplicate(message), sop_class, key.instance)
+
+
+def _failed(one: _Pending, error: ArchiveError) -> Refused:
+    return _refused(error, one.record.sop_class, one.record.key.instance)
+
+
+def _refusal(error: ArchiveError, scanned: Scanned | None = None) -> Refused:
+    """The outcome of an object that was not admitted, with its UIDs as far as they are known."""
+    sop_class = scanned.sop_class if scanned else ""
+    instance = scanned.key.instance if scanned else ""
+    return _refused(error, sop_class, instance)
+
+
+def _refused(error: ArchiveError, sop_class: str, sop_instance: str) -> Refused:
+    transient = isinstance(error, (Busy, StoreUnavailable, IndexUnavailable, UpstreamFailed))
+    return Refused(reasons.failure_reason(error), str(error), sop_class, sop_instance, transient)

@@ -1,0 +1,23 @@
+"""From settings to an archive."""
+
+from service.archive.intake import IntakeLimits
+from service.archive.objects import ObjectArchive
+from service.index.open import open_index
+from service.index.port import OnDuplicate
+from service.settings import Settings
+from service.store.open import open_store
+
+
+def open_archive(settings: Settings) -> ObjectArchive:
+    """The archive on the store and index that `settings` name. `SettingError` names a wrong setting."""
+    return ObjectArchive(
+        open_store(settings.store),
+        open_index(settings.index),
+        limits=IntakeLimits(
+            header_limit=settings.header_limit,
+            batch_instances=settings.batch_instances,
+            batch_bytes=settings.batch_bytes,
+        ),
+        on_duplicate=OnDuplicate(settings.on_duplicate),
+        write_threads=settings.write_threads,
+    )

@@ -1,0 +1,109 @@
+"""The archive port: what the web face asks of whoever keeps the studies."""
+
+from collections.abc import Buffer, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.dicom.frames import Extent
+from service.dicom.query import Query
+from service.dicom.record import Held
+from service.dicom.resource import InstanceKey, Resource
+from service.index.port import Answer, Documents
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An instance that is durable. `warning` is a reason of PS3.18 Table I.2-1 where there is one.
+
+    `already` says that nothing was written: it was there, or other content was there and stays.
+    """
+
+    key: InstanceKey
+    sop_class: str
+    warning: int | None = None
+    already: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A part that was not stored: `reason` is a failure reason of PS3.18 Table I.2-2.
+
+    The UIDs are empty where the part did not get as far as telling them. `transient` says that the same
+    object may be accepted when it is sent again later.
+    """
+
+    reason: int
+    message: str
+    sop_class: str = ""
+    sop_instance: str = ""
+    transient: bool = False
+
+
+Outcome = Stored | Refused
+
+
+class Intake(Protocol):
+    """Objects on their way into an archive, one after the other; used by one thread at a time."""
+
+    def begin(self) -> None:
+        """An object follows."""
+        ...
+
+    def write(self, block: memoryview) -> None:
+        """Its next bytes, which the intake may keep. Once it is refused they are passed over."""
+        ...
+
+    def end(self) -> None:
+        """It is complete."""
+        ...
+
+    def refuse(self, reason: int, message: str) -> None:
+        """The object that began, or a part that never became one, is refused."""
+        ...
+
+    def finish(self) -> Sequence[Outcome]:
+        """One outcome for each object, in order; what they call stored is durable.
+
+        An object that began and did not end is refused. May raise `StoreUnavailable`,
+        `IndexUnavailable`.
+        """
+        ...
+
+
+class Archive(Protocol):
+    """Finds, reads and stores instances. Every method may raise `StoreUnavailable`, `IndexUnavailable`."""
+
+    def find(self, query: Query) -> Answer:
+        """The page of matches that `query` asks for."""
+        ...
+
+    def instances(self, resource: Resource) -> Sequence[Held]:
+        """The instances of `resource`, in order. `NotFound` if there are none."""
+        ...
+
+    def read(self, held: Held, extent: Extent) -> Buffer:
+        """Bytes of an instance's object, at most 8 MiB. `NotFound` if it is gone by now."""
+        ...
+
+    def frames(self, held: Held, numbers: Sequence[int]) -> Sequence[Extent] | None:
+        """Where encapsulated frames lie: their items, in the order asked, counted from 1.
+
+        `None` if that is not known; `NotFound` for a number past the last.
+        """
+        ...
+
+    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+        """The DICOM JSON of `resource`; `None` if its generation is `unless`. `NotFound` if empty."""
+        ...
+
+    def intake(self, study: str | None = None) -> Intake:
+        """A way in for objects, all of `study` if it is given."""
+        ...
+
+
+class ServedArchive(Archive, Protocol):
+    """An archive that can tell whether it may be sent requests."""
+
+    def ready(self) -> None:
+        """Return if requests can be answered; an error of the tree if not."""
+        ...

@@ -1,0 +1,166 @@
+"""A search, whoever asks it: level, scope, matching keys, what to return, and which page of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.dicom.attributes import (
+    BY_PATH,
+    CHARACTER_SET,
+    attribute_name,
+    find_tag,
+)
+from service.dicom.criteria import Filter, Manner, read_key
+from service.dicom.errors import BadRequest
+from service.dicom.resource import Level, require_uid
+
+_INCLUDE = ("includefield", "includeField")  # the second stands in several vendors' documentation
+_FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_SINGLE = frozenset((*_FLAGS, "limit", "offset"))
+_MOST_KEYS = 100
+_QUERY_LEVEL = 0x00080052
+_TIMEZONE = 0x00080201
+_TIMEZONE_WARNING = (
+    "TimezoneOffsetFromUTC is not supported as a key. Dates and times have been matched as they are stored."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for, and what to say of each match.
+
+    `study` and `series` are the scope that the path fixes. `fields` are the attributes to be returned
+    beside those that always are: the ones used as keys and the ones asked for; `all_fields` asks for
+    every attribute of the level and those above. With `combined_datetime`, ranges of a date and of its
+    time are one interval. `warnings` are sentences of the standard about parts not carried out.
+    """
+
+    level: Level
+    study: str | None = None
+    series: str | None = None
+    filters: tuple[Filter, ...] = ()
+    fields: tuple[int, ...] = ()
+    all_fields: bool = False
+    limit: int = 5000
+    offset: int = 0
+    fuzzy: bool = False
+    combined_datetime: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_url(
+        cls,
+        level: Level,
+        params: Sequence[tuple[str, str]],
+        *,
+        study: str | None = None,
+        series: str | None = None,
+        max_results: int = 5000,
+    ) -> "Query":
+        """The search that the decoded query parameters of a URL ask for (PS3.18 8.3.4, 10.6.1).
+
+        Parameters that name no attribute are ignored; `BadRequest` names any other that is malformed.
+        """
+        options = _options(params)
+        manner = Manner(*(_flag(options, name) for name in _FLAGS))
+        included, all_fields = _included(params)
+        keys = _keys(level, params)
+        filters: list[Filter] = []
+        warnings: list[str] = []
+        for path, vr, name, text in keys:
+            if path == (_TIMEZONE,) and text.strip():
+                warnings.append(_TIMEZONE_WARNING)
+            elif (key := read_key(path, vr, name, text, manner)) is not None:
+                _require_level(level, path, name)
+                filters.append(key)
+        return cls(
+            level=level,
+            study=None if study is None else require_uid(study, "Study Instance UID"),
+            series=None if series is None else require_uid(series, "Series Instance UID"),
+            filters=tuple(filters),
+            fields=tuple(dict.fromkeys([*(path[0] for path, *_ in keys), *included])),
+            all_fields=all_fields,
+            limit=min(_count(options, "limit", max_results), max_results),
+            offset=_count(options, "offset", 0),
+            fuzzy=manner.fuzzy,
+            combined_datetime=True,  # PS3.18 8.3.4.1.1 demands it
+            warnings=tuple(warnings),
+        )
+
+
+type _Key = tuple[tuple[int, ...], str, str, str]
+
+
+def _options(params: Sequence[tuple[str, str]]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, text in params:
+        if name in _SINGLE and options.setdefault(name, text) != text:
+            raise BadRequest(f"{name} is given twice.")
+    return options
+
+
+def _flag(options: dict[str, str], name: str) -> bool:
+    text = options.get(name, "").strip().lower()
+    if text not in ("", "true", "false"):
+        raise BadRequest(f"{name} must be true or false.")
+    return text == "true"
+
+
+def _count(options: dict[str, str], name: str, default: int) -> int:
+    text = options.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise BadRequest(f"{name} must be a whole number, 0 or more.")
+    return int(text)
+
+
+def _included(params: Sequence[tuple[str, str]]) -> tuple[list[int], bool]:
+    """The tags asked for; of a path into a sequence, the sequence. Unknown names are ignored."""
+    tags: list[int] = []
+    for name, text in params:
+        if name not in _INCLUDE:
+            continue
+        for field in (field.strip() for field in text.split(",")):
+            if field.lower() == "all":
+                return [], True
+            found = find_tag(field.split(".")[0]) if field else None
+            if found is not None:
+                tags.append(found[0])
+    return tags, False
+
+
+def _keys(level: Level, params: Sequence[tuple[str, str]]) -> list[_Key]:
+    keys: dict[tuple[int, ...], _Key] = {}
+    for name, text in params:
+        if name in _SINGLE or name in _INCLUDE or name in ("accept", "charset"):
+            continue
+        found = _find_path(name)
+        if found is None or found[0] in ((CHARACTER_SET,), (_QUERY_LEVEL,)):
+            continue  # PS3.18 8.3.1: what is no attribute is ignored; these two are about the request
+        path, vr = found
+        if path in keys:
+            raise BadRequest(f"{attribute_name(path)} is given twice.")
+        if len(keys) == _MOST_KEYS:
+            raise BadRequest(f"A search may have {_MOST_KEYS} keys at most.")
+        keys[path] = (path, vr, attribute_name(path), text)
+    return list(keys.values())
+
+
+def _find_path(name: str) -> tuple[tuple[int, ...], str] | None:
+    steps = [find_tag(step) for step in name.split(".")] if len(name) <= 512 else [None]
+    path: list[int] = []
+    vr = ""
+    for step in steps:
+        if step is None:
+            return None
+        tag, vr = step
+        path.append(tag)
+    return tuple(path), vr
+
+
+def _require_level(level: Level, path: tuple[int, ...], name: str) -> None:
+    # PS3.18 10.6.1.2.1: a key belongs to the level searched or to one above it.
+    row = BY_PATH.get(path) or BY_PATH.get(path[:1])
+    if row is not None and row.level > level:
+        place = "/series" if row.level is Level.SERIES else "/instances"
+        raise BadRequest(f"{name} is not a key at this level; search {place} instead.")

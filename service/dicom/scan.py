@@ -1,0 +1,281 @@
+"""A DICOM file as it streams in: head, header, pixel geometry and digest, in one pass."""
+
+import base64
+import hashlib
+import zlib
+from dataclasses import dataclass
+
+import orjson
+
+from service.dicom.errors import ClassMismatch, NotDicom, SyntaxUnsupported, TooLarge
+from service.dicom.fragments import Fragments, FragmentScan, frame_table
+from service.dicom.frames import Extent, FrameTable, PixelPlace, PixelShape
+from service.dicom.header import Bulk, NeedMore, Walker
+from service.dicom.part10 import FileHead, read_file_head
+from service.dicom.resource import InstanceKey, is_uid
+from service.dicom.syntaxes import Syntax, syntax_of
+
+_WINDOW = 32 << 10
+_EXTENDED_OFFSET_TABLE = 0x7FE00001
+_PIXEL_DATA = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+_MAX_EXTENDED_TABLE = 8 << 22
+MAX_INFLATED = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What one pass over a file found.
+
+    `elements` maps tags to finished DICOM JSON members, in tag order.
+    """
+
+    head: FileHead
+    syntax: Syntax
+    key: InstanceKey
+    sop_class: str
+    elements: dict[int, bytes]
+    digest: bytes
+    shape: PixelShape | None
+    pixels: PixelPlace | None
+    frames: FrameTable | None
+    findings: tuple[str, ...]
+
+
+class Scan:
+    """Fed the blocks of one file, keeps its header and none of its pixels.
+
+    Offsets count in the file; in a deflated one, in the file as if its data set were inflated.
+    """
+
+    def __init__(self, *, header_limit: int) -> None:
+        """`header_limit` is the most bytes, in memory, of elements that have to be read whole."""
+        self._header_limit = header_limit
+        self._head: FileHead | None = None
+        self._syntax: Syntax | None = None
+        self._walker: Walker | None = None
+        self._inflater: zlib._Decompress | None = None
+        self._inflated = 0
+        self._digest = hashlib.sha256()
+        self._buffer = b""
+        self._base = 0
+        self._want = _WINDOW
+        self._skip = 0
+        self._fragment_scan: FragmentScan | None = None
+        self._fragments: Fragments | None = None
+        self._extended_table: bytearray | None = None
+        self._pixels: PixelPlace | None = None
+
+    def push(self, block: memoryview) -> None:
+        """Take the bytes that follow.
+
+        `NotDicom` if they cannot belong to a file, `SyntaxUnsupported`, `TooLarge` beyond a limit.
+        """
+        if self._head is None:
+            self._buffer += bytes(block)
+            head = read_file_head(self._buffer)
+            if head is None:
+                return
+            block = memoryview(self._buffer)[head.data_offset :]
+            self._buffer = b""
+            self._begin(head)
+        self._digest.update(block)
+        if self._inflater is None:
+            self._take(block)
+        else:
+            self._inflate(self._inflater, block)
+
+    def finish(self) -> Scanned:
+        """What was found, once the file is at its end.
+
+        `NotDicom` if it ends too early, `ClassMismatch` if a UID is missing.
+        """
+        if self._head is None or self._walker is None or self._syntax is None:
+            raise NotDicom("The file ends inside its file meta information.")
+        if self._inflater is not None and not self._inflater.eof:
+            raise NotDicom("The deflated data set ends too early.")
+        while True:
+            if self._skip or self._fragment_scan is not None:
+                raise NotDicom("The file ends inside an element's value.")
+            step = self._walker.walk(self._buffer, final=True)
+            if not isinstance(step, Bulk):
+                break
+            self._enter(step)
+        return self._scanned(self._head, self._syntax, self._walker)
+
+    def _begin(self, head: FileHead) -> None:
+        syntax = syntax_of(head.syntax)
+        if syntax is None:
+            raise SyntaxUnsupported(f"Transfer syntax {_shown(head.syntax)} is not stored here.")
+        self._head, self._syntax = head, syntax
+        self._base = head.data_offset
+        self._walker = Walker(syntax)
+        self._digest.update(syntax.uid.encode("ascii") + b"\0")
+        if syntax.deflated:
+            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def _inflate(self, inflater: "zlib._Decompress", block: memoryview) -> None:
+        data: bytes | memoryview = block
+        while not inflater.eof and len(data):
+            try:
+                plain = inflater.decompress(data, 1 << 20)
+            except zlib.error as cause:
+                raise NotDicom("The deflated data set is damaged.") from cause
+            self._inflated += len(plain)
+            if self._inflated > MAX_INFLATED:
+                raise TooLarge("The deflated data set is larger than 4 GiB when inflated.")
+            self._take(memoryview(plain))
+            data = inflater.unconsumed_tail
+
+    def _take(self, view: memoryview) -> None:
+        while len(view):
+            if self._skip:
+                view = self._take_value(view)
+            elif self._fragment_scan is not None:
+                view = self._take_fragments(self._fragment_scan, view)
+            else:
+                view = self._take_header(view)
+
+    def _take_value(self, view: memoryview) -> memoryview:
+        step = min(self._skip, len(view))
+        if self._extended_table is not None:
+            self._extended_table += view[:step]
+        self._skip -= step
+        self._base += step
+        return view[step:]
+
+    def _take_fragments(self, scan: FragmentScan, view: memoryview) -> memoryview:
+        used = scan.push(view)
+        self._base += used
+        if scan.fragments is not None:
+            assert self._pixels is not None
+            first = self._pixels.extent.offset
+            extent = Extent(first, self._base - first)
+            self._pixels = PixelPlace(self._pixels.tag, self._pixels.vr, extent, encapsulated=True)
+            self._fragments = scan.fragments
+            self._fragment_scan = None
+        return view[used:]
+
+    def _take_header(self, view: memoryview) -> memoryview:
+        assert self._walker is not None
+        taken = view[: self._want - len(self._buffer)]
+        self._buffer += bytes(taken)
+        view = view[len(taken) :]
+        if len(self._buffer) < self._want:
+            return view
+        step = self._walker.walk(self._buffer)
+        if isinstance(step, Bulk):
+            self._enter(step)
+        elif isinstance(step, NeedMore):
+            rest = self._buffer = self._buffer[step.position :]
+            self._base += step.position
+            self._want = max(_WINDOW, min(step.at_least, 2 * len(rest) + _WINDOW))
+            if self._want > self._header_limit:
+                raise TooLarge(
+                    f"An element has to be read whole and is larger than {self._header_limit} bytes "
+                    "(ISTHMUS_HEADER_LIMIT)."
+                )
+        return view
+
+    def _enter(self, bulk: Bulk) -> None:
+        """Go on to the value that `bulk` announces inside the buffer, and behind it."""
+        rest = self._buffer[bulk.position :]
+        self._base += bulk.position
+        self._buffer = b""
+        self._want = _WINDOW
+        self._pass(bulk)
+        self._take(memoryview(rest))
+
+    def _pass(self, bulk: Bulk) -> None:
+        """Note the value that begins at the present place and is about to be passed over."""
+        self._extended_table = None
+        if bulk.tag in _PIXEL_DATA and self._pixels is None:
+            extent = Extent(self._base, bulk.length or 0)
+            self._pixels = PixelPlace(bulk.tag, bulk.vr, extent, encapsulated=bulk.length is None)
+        if bulk.length is None:
+            self._fragment_scan = FragmentScan(self._base)
+            return
+        self._skip = bulk.length
+        if bulk.tag == _EXTENDED_OFFSET_TABLE and bulk.length <= _MAX_EXTENDED_TABLE:
+            self._extended_table = bytearray()
+
+    def _scanned(self, head: FileHead, syntax: Syntax, walker: Walker) -> Scanned:
+        findings = list(walker.findings)
+        if not head.complete:
+            findings.append("The file meta information is missing or not complete (PS3.10 7.1).")
+        if head.data_offset == 0:
+            findings.append(f"The transfer syntax was told by the encoding of the elements: {syntax.name}.")
+        shape = _shape(walker, findings)
+        frames = None
+        if self._pixels is not None and self._pixels.encapsulated is not syntax.encapsulated:
+            if head.data_offset == 0:
+                raise NotDicom("A file without file meta information must not hold compressed pixel data.")
+            findings.append("The pixel data are not in the form of the transfer syntax.")
+        if self._fragments is not None and shape is not None:
+            table = bytes(self._extended_table or b"") or _inline_table(walker)
+            frames = frame_table(self._fragments, shape.frames, syntax, table)
+            if frames is None and syntax.media_type and not syntax.media_type.startswith("video/"):
+                findings.append("The frames of the encapsulated pixel data cannot be told apart.")
+        _check_native(self._pixels, shape, findings)
+        sop_class = _uid(walker, 0x00080016, "SOP Class UID (0008,0016)")
+        key = InstanceKey(
+            _uid(walker, 0x0020000D, "Study Instance UID (0020,000D)"),
+            _uid(walker, 0x0020000E, "Series Instance UID (0020,000E)"),
+            _uid(walker, 0x00080018, "SOP Instance UID (0008,0018)"),
+        )
+        return Scanned(
+            head=head,
+            syntax=syntax,
+            key=key,
+            sop_class=sop_class,
+            elements=dict(sorted(walker.elements.items())),
+            digest=self._digest.digest(),
+            shape=shape,
+            pixels=self._pixels,
+            frames=frames,
+            findings=tuple(findings),
+        )
+
+
+def _uid(walker: Walker, tag: int, what: str) -> str:
+    uid = walker.text(tag) or ""
+    if not uid:
+        raise ClassMismatch(f"{what} is missing or empty.")
+    if not is_uid(uid):
+        raise ClassMismatch(f"{what} is not 1 to 64 digits and dots.")
+    return uid
+
+
+def _shape(walker: Walker, findings: list[str]) -> PixelShape | None:
+    """The Image Pixel module, or `None` if there is no image or its numbers make no sense."""
+    if not any(tag in walker.elements for tag in _PIXEL_DATA):
+        return None
+    numbers: list[int] = []
+    tags = ((0x00280010, ""), (0x00280011, ""), (0x00280002, "1"), (0x00280100, ""), (0x00280008, "1"))
+    for tag, default in tags:
+        text = walker.text(tag) or default
+        if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 31:
+            findings.append(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is needed for pixel data and not usable.")
+            return None
+        numbers.append(int(text))
+    rows, columns, samples, bits, frames = numbers
+    return PixelShape(rows, columns, samples, bits, frames, walker.text(0x00280004) or "")
+
+
+def _check_native(pixels: PixelPlace | None, shape: PixelShape | None, findings: list[str]) -> None:
+    if pixels is None or shape is None or pixels.encapsulated:
+        return
+    needed = (shape.frames * shape.frame_bits + 7) // 8
+    if pixels.extent.length < needed:
+        findings.append(f"The pixel data are {pixels.extent.length} bytes long and should be {needed}.")
+
+
+def _inline_table(walker: Walker) -> bytes:
+    member = walker.elements.get(_EXTENDED_OFFSET_TABLE)
+    if member is None or b"InlineBinary" not in member:
+        return b""
+    value = orjson.loads(b"{" + member + b"}")["7FE00001"]["InlineBinary"]
+    return base64.b64decode(value)
+
+
+def _shown(uid: str) -> str:
+    return uid if is_uid(uid) else "(not a UID)"

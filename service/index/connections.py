@@ -1,0 +1,173 @@
+"""Connections to one SQLite file: lent to one thread at a time, deadlines kept, errors translated."""
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+
+from service.dicom.errors import IndexUnavailable, TooMany
+from service.index.documents import Dictionaries
+from service.index.migrations import pending, schema_files
+
+_STEPS = 4_000  # of SQLite's virtual machine between looks at the clock, some 0.2 ms
+
+_SETTINGS = (
+    "PRAGMA journal_mode = WAL",
+    # A commit is durable on return, also when the power fails: the row is what makes an instance stored.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+class Link:
+    """One connection, used by one thread at a time."""
+
+    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+        self.deadline: float | None = None
+        self.dictionaries = Dictionaries()
+        self._lock_path = path.with_name(path.name + ".lock")
+        self._lock: int | None = None
+        self.connection = apsw.Connection(str(path))
+        self.connection.set_busy_timeout(int(busy_timeout_s * 1000))
+        for setting in _SETTINGS:
+            self.connection.execute(setting).fetchall()
+        self.connection.set_progress_handler(self._is_late, _STEPS)
+
+    def _is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """A snapshot: all reads inside see the same rows."""
+        self.connection.execute("BEGIN")
+        try:
+            yield self.connection
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[apsw.Connection]:
+        """A transaction of the only writer, durable once left, undone by any exception."""
+        with self._only_writer():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self.dictionaries.forget()
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        # SQLite lets writers poll for their turn; the kernel queues them, across processes too, and
+        # lets go of the lock of one that dies.
+        if self._lock is None:
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def migrate(self) -> None:
+        """Apply the schema files that the database lacks."""
+        files = schema_files("sqlite")
+        with self.writing() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_step (number INTEGER PRIMARY KEY, oldest INTEGER)"
+            )
+            (applied, oldest) = next(
+                connection.execute(
+                    "SELECT coalesce(max(number), 0), coalesce(max(oldest), 0) FROM schema_step"
+                )
+            )
+            for file in pending(files, int(str(applied)), int(str(oldest))):
+                connection.execute(file.sql)
+                connection.execute("INSERT INTO schema_step VALUES (?, ?)", (file.number, file.oldest))
+
+    def close(self) -> None:
+        self.connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+class Links:
+    """As many connections as threads ask for at once; the most recently used is lent first."""
+
+    def __init__(self, path: Path, *, statement_limit_s: float, busy_timeout_s: float) -> None:
+        self._path = path
+        self._limit_s = statement_limit_s
+        self._busy_timeout_s = busy_timeout_s
+        self._guard = threading.Lock()
+        self._idle: list[Link] = []
+        self._closed = False
+
+    @contextlib.contextmanager
+    def lent(self, *, limited: bool = False) -> Iterator[Link]:
+        """A connection for the time of the block; `limited` ends what runs past the statement limit.
+
+        Errors of SQLite and of the file system leave as `IndexUnavailable`, an overrun as `TooMany`.
+        """
+        try:
+            link = self._take()
+        except (apsw.Error, OSError) as cause:
+            raise _unavailable() from cause
+        healthy = False
+        try:
+            link.deadline = time.monotonic() + self._limit_s if limited else None
+            yield link
+            healthy = True
+        except apsw.InterruptError as cause:
+            healthy = True
+            raise TooMany(
+                f"The search takes longer than {self._limit_s:g} seconds. Narrow it, for instance by a date,"
+                " a patient's ID or a study's UID, or leave out wildcards at the beginning of a key."
+            ) from cause
+        except (apsw.Error, OSError) as cause:
+            raise _unavailable() from cause
+        except Exception:
+            healthy = True
+            raise
+        finally:
+            link.deadline = None
+            self._give_back(link, healthy and not link.connection.in_transaction)
+
+    def close(self) -> None:
+        """Close what is idle, and what is in use once it is given back."""
+        with self._guard:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for link in idle:
+            link.close()
+
+    def _take(self) -> Link:
+        with self._guard:
+            if self._closed:
+                raise IndexUnavailable("The index is closed.")
+            if self._idle:
+                return self._idle.pop()
+        return Link(self._path, self._busy_timeout_s)
+
+    def _give_back(self, link: Link, healthy: bool) -> None:
+        with self._guard:
+            if healthy and not self._closed:
+                self._idle.append(link)
+                return
+        with contextlib.suppress(apsw.Error):
+            link.close()
+
+
+def _unavailable() -> IndexUnavailable:
+    return IndexUnavailable("The index does not answer; the server's log has the reason.")

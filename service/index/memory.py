@@ -1,0 +1,331 @@
+"""An index in memory: for tests and trials, and a second reading of the same contract."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from service.dicom.attributes import (
+    AVAILABILITY,
+    AVAILABLE_SYNTAXES,
+    BY_PATH,
+    CLASSES,
+    MODALITIES,
+    SERIES_INSTANCES,
+    STUDY_INSTANCES,
+    STUDY_SERIES,
+)
+from service.dicom.errors import BadRequest, NotFound
+from service.dicom.frames import Extent
+from service.dicom.matching import matches
+from service.dicom.query import Query
+from service.dicom.record import Held, InstanceRecord
+from service.dicom.resource import InstanceKey, Level, Resource
+from service.index.answers import Hit, Writer, needs_document, page
+from service.index.documents import generation, parse
+from service.index.port import Added, Answer, Documents, OnDuplicate, Outcome
+from service.index.statements import divide
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A record and its number; `dataset` is its parsed JSON."""
+
+    number: int
+    record: InstanceRecord
+    dataset: dict[str, object]
+
+    def column(self, level: Level, name: str) -> Any:
+        described = self.record.description
+        return {Level.STUDY: described.study, Level.SERIES: described.series}.get(
+            level, described.instance
+        ).get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    generation: str
+    rows: Sequence[_Row]
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[bytes, str]]:
+        return ((row.record.json, row.record.syntax) for row in self.rows)
+
+
+class MemoryIndex:
+    """A `FullIndex` that forgets everything when it goes."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._rows: dict[InstanceKey, _Row] = {}
+        self._doomed: dict[str, None] = {}
+        self._last = 0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # -- Index ------------------------------------------------------------------------------------
+
+    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+        parsed = [parse(record.json) for record in records]
+        with self._guard:
+            return [
+                self._add(record, dataset, on_duplicate)
+                for record, dataset in zip(records, parsed, strict=True)
+            ]
+
+    def _add(self, record: InstanceRecord, dataset: dict[str, object], on_duplicate: OnDuplicate) -> Outcome:
+        taken = self._rows.get(record.key)
+        if taken is not None:
+            same = taken.record.digest == record.digest
+            if same or on_duplicate is not OnDuplicate.REPLACE:
+                added = Added.SAME if same else Added.KEPT
+                return Outcome(added, self._doom(record.object_key, unless=taken.record.object_key))
+        self._last += 1
+        self._rows[record.key] = _Row(self._last, record, dataset)
+        self._doomed.pop(record.object_key, None)
+        if taken is None:
+            return Outcome(Added.NEW)
+        return Outcome(Added.REPLACED, self._doom(taken.record.object_key, unless=record.object_key))
+
+    def _doom(self, object_key: str, *, unless: str | None = None) -> str | None:
+        if object_key == unless:
+            return None
+        self._doomed.setdefault(object_key)
+        return object_key
+
+    def remove(self, resource: Resource) -> list[str]:
+        with self._guard:
+            rows = self._within(resource)
+            for row in rows:
+                del self._rows[row.record.key]
+                self._doom(row.record.object_key)
+        return [row.record.object_key for row in rows]
+
+    def find(self, query: Query) -> Answer:
+        if query.level is Level.PATIENT:
+            raise BadRequest("A search is for studies, series or instances.")
+        columns, residual = divide(query)
+        with self._guard:
+            candidates = _Candidates(self._rows.values())
+        found = [
+            (hit, row)
+            for hit, row, dataset in candidates.at(query.level)
+            if query.study in (None, hit.study)
+            and query.series in (None, hit.series)
+            and matches(columns, dataset, combined_datetime=query.combined_datetime)
+            and matches(residual, row.dataset)
+        ]
+        chosen = found[query.offset : query.offset + query.limit]
+        documents = needs_document(query)
+        writer = Writer(query)
+        answers = [writer.write(hit, row.dataset if documents else None) for hit, row in chosen]
+        syntaxes = [hit.syntax for hit, _ in chosen] if query.level is Level.INSTANCE else []
+        return page(query, answers, syntaxes, len(found))
+
+    def locate(self, resource: Resource) -> list[Held]:
+        with self._guard:
+            return [_held(row) for row in self._within(resource)]
+
+    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+        with self._guard:
+            rows = self._within(resource)
+        numbers = [row.number for row in rows]
+        current = generation(len(rows), max(numbers, default=0), sum(numbers))
+        return None if current == unless else _Documents(current, rows)
+
+    def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
+        with self._guard:
+            row = self._rows.get(held.key)
+        if row is None or row.number != held.row:
+            raise NotFound("The instance has been removed or replaced.")
+        table = row.record.frames
+        if table is None:
+            return None
+        if any(not 1 <= number <= len(table) for number in numbers):
+            raise NotFound(f"The instance has frames 1 to {len(table)}.")
+        return [table.extent(number) for number in numbers]
+
+    # -- Census -----------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """Memory always answers."""
+
+    def doomed(self, limit: int) -> list[str]:
+        with self._guard:
+            return list(self._doomed)[:limit]
+
+    def clear(self, object_keys: Sequence[str]) -> None:
+        with self._guard:
+            for object_key in object_keys:
+                self._doomed.pop(object_key, None)
+
+    def holds(self, object_keys: Sequence[str]) -> set[str]:
+        with self._guard:
+            return {row.record.object_key for row in self._rows.values()} & set(object_keys)
+
+    def findings(self, key: InstanceKey) -> tuple[str, ...]:
+        with self._guard:
+            row = self._rows.get(key)
+        if row is None:
+            raise NotFound("There is no such instance.")
+        return row.record.findings
+
+    def _within(self, resource: Resource) -> list[_Row]:
+        rows = [
+            row
+            for row in self._rows.values()
+            if row.record.key.study == resource.study
+            and resource.series in (None, row.record.key.series)
+            and resource.instance in (None, row.record.key.instance)
+        ]
+        series = _sources(self._rows.values(), _series_of)
+        return sorted(rows, key=lambda row: _place(row, series[_series_of(row)]))
+
+
+def _held(row: _Row) -> Held:
+    record = row.record
+    return Held(
+        row.number, record.key, record.sop_class, record.syntax, record.object_key,
+        record.place, record.size, record.digest, record.shape, record.pixels,
+        record.data_offset, record.head_fits,
+    )  # fmt: skip
+
+
+def _sources(rows: Iterable[_Row], of: Callable[[_Row], Hashable]) -> dict[Hashable, _Row]:
+    """The lowest row of each group: its attributes stand for the study or series."""
+    sources: dict[Hashable, _Row] = {}
+    for row in rows:
+        found = sources.setdefault(of(row), row)
+        if row.number < found.number:
+            sources[of(row)] = row
+    return sources
+
+
+def _study_of(row: _Row) -> str:
+    return row.record.key.study
+
+
+def _series_of(row: _Row) -> tuple[str, str]:
+    return row.record.key.study, row.record.key.series
+
+
+def _number(row: _Row, level: Level, column: str) -> tuple[bool, Any]:
+    value = row.column(level, column)
+    return value is None, value or 0
+
+
+def _place(row: _Row, series: _Row) -> tuple[Any, ...]:
+    """Sorts instances of a study as `locate` does."""
+    key = row.record.key
+    return (
+        *_number(series, Level.SERIES, "series_number"),
+        key.series,
+        *_number(row, Level.INSTANCE, "instance_number"),
+        key.instance,
+    )
+
+
+class _Candidates:
+    """All there is to be matched at a level, in order, each with what it is matched by."""
+
+    def __init__(self, rows: Iterable[_Row]) -> None:
+        self._rows = list(rows)
+        self._studies = _sources(self._rows, _study_of)
+        self._series = _sources(self._rows, _series_of)
+        self._by_study: dict[str, list[_Row]] = {}
+        for row in self._rows:
+            self._by_study.setdefault(_study_of(row), []).append(row)
+
+    def at(self, level: Level) -> Iterator[tuple[Hit, _Row, dict[str, object]]]:
+        for study in self._ordered_studies():
+            members = self._by_study[_study_of(study)]
+            chosen = [study]
+            if level is not Level.STUDY:
+                among = self._series.values() if level is Level.SERIES else members
+                chosen = [row for row in among if _study_of(row) == _study_of(study)]
+                chosen.sort(key=lambda row: _place(row, self._series[_series_of(row)]))
+            sizes = Counter(_series_of(row) for row in members)
+            modalities = {self._series[key].column(Level.SERIES, "modality") for key in sizes} - {None}
+            for row in chosen:
+                hit = self._hit(level, row, members, sizes, sorted(modalities))
+                yield hit, row, self._dataset(level, row, hit)
+
+    def _ordered_studies(self) -> list[_Row]:
+        studies = sorted(self._studies.values(), key=_study_of)
+        for column in ("study_time", "study_date"):
+            studies.sort(
+                key=lambda row: (
+                    row.column(Level.STUDY, column) is not None,
+                    row.column(Level.STUDY, column) or "",
+                ),
+                reverse=True,
+            )
+        # A reversed sort keeps equal elements in order, so UIDs ascend within one instant.
+        return studies
+
+    def _hit(
+        self,
+        level: Level,
+        row: _Row,
+        members: Sequence[_Row],
+        sizes: Mapping[Any, int],
+        modalities: list[str],
+    ) -> Hit:
+        source = self._studies[_study_of(row)]
+        hit = Hit(
+            study=_study_of(row),
+            study_summary=source.record.description.study_summary,
+            modalities=modalities,
+            series_count=len(sizes),
+            study_count=len(members),
+            classes=sorted({member.record.sop_class for member in members}),
+        )
+        if level is Level.STUDY:
+            return hit
+        series = self._series[_series_of(row)].record
+        hit = replace(
+            hit,
+            series=series.key.series,
+            series_summary=series.description.series_summary,
+            series_size=sizes[_series_of(row)],
+        )
+        if level is Level.SERIES:
+            return hit
+        record = row.record
+        summary = record.description.instance_summary
+        return replace(hit, instance=record.key.instance, instance_summary=summary, syntax=record.syntax)
+
+    def _dataset(self, level: Level, row: _Row, hit: Hit) -> dict[str, object]:
+        """The data set by which a candidate is matched: each attribute from the level that owns it."""
+        owners = {
+            Level.STUDY: self._studies[_study_of(row)].dataset,
+            Level.SERIES: self._series[_series_of(row)].dataset,
+            Level.INSTANCE: row.dataset,
+        }
+        dataset = {tag: element for tag, element in row.dataset.items() if (int(tag, 16),) not in BY_PATH}
+        for path, attribute in BY_PATH.items():
+            element = owners[attribute.level].get(f"{path[0]:08X}")
+            if element is not None and attribute.level <= level:
+                dataset[f"{path[0]:08X}"] = element
+        record = row.record
+        return dataset | {
+            f"{tag:08X}": {"vr": vr, "Value": values}
+            for tag, vr, values in (
+                (AVAILABILITY, "CS", ["ONLINE"]),
+                (MODALITIES, "CS", list(hit.modalities)),
+                (CLASSES, "UI", list(hit.classes)),
+                (STUDY_SERIES, "IS", [hit.series_count]),
+                (STUDY_INSTANCES, "IS", [hit.study_count]),
+                (SERIES_INSTANCES, "IS", [hit.series_size]),
+                (AVAILABLE_SYNTAXES, "UI", [hit.syntax]),
+                (0x00080016, "UI", [record.sop_class]),
+                (0x00080018, "UI", [record.key.instance]),
+                (0x0020000D, "UI", [record.key.study]),
+                (0x0020000E, "UI", [record.key.series]),
+            )
+        }

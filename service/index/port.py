@@ -1,0 +1,147 @@
+"""The index port: which instances there are, what they say, and where their bytes lie."""
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.dicom.frames import Extent
+from service.dicom.query import Query
+from service.dicom.record import Held, InstanceRecord
+from service.dicom.resource import InstanceKey, Resource
+
+
+class OnDuplicate(enum.Enum):
+    """What happens to an instance whose UIDs are taken by other content (ISTHMUS_ON_DUPLICATE)."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    REPLACE = "replace"
+
+
+class Added(enum.Enum):
+    """What became of one record given to `add`."""
+
+    NEW = "a row was made"
+    SAME = "the same content was there already"
+    KEPT = "other content was there and stays"
+    REPLACED = "other content was there and is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record: `doomed` is the object key that nobody refers to any more."""
+
+    added: Added
+    doomed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The matches of a search: complete DICOM JSON objects with slots, in order.
+
+    `remaining` counts further matches behind this page; `at_least` says that there may be more of them.
+    `total` is the number of all matches where it was counted (below 10,001). `syntaxes` holds the stored
+    transfer syntax of each match of a search for instances, and is empty for others.
+    """
+
+    matches: Sequence[bytes]
+    remaining: int = 0
+    at_least: bool = False
+    total: int | None = None
+    syntaxes: Sequence[str] = ()
+
+
+class Documents(Protocol):
+    """The DICOM JSON of a resource's instances, read in one snapshot."""
+
+    @property
+    def generation(self) -> str:
+        """A tag that changes with every instance added to, removed from or changed in the resource."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """The number of instances."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[bytes, str]]:
+        """JSON with slots and the stored transfer syntax of each instance, in the order of `locate`."""
+        ...
+
+
+class Index(Protocol):
+    """Rows of studies, series and instances. Every method may raise `IndexUnavailable`.
+
+    An index is used from many threads at once, and several processes may share one.
+    """
+
+    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+        """Enter `records` in one transaction, durable on return; one outcome each, in order.
+
+        A record whose key is taken is decided by its digest and `on_duplicate`; the object that lost
+        (its own with SAME and KEPT, the earlier one with REPLACED) is noted as doomed in the same
+        transaction and named in the outcome.
+        """
+        ...
+
+    def find(self, query: Query) -> Answer:
+        """The page of matches that `query` asks for (PS3.18 10.6, PS3.4 C.2.2.2).
+
+        `BadRequest` if a key can neither be matched from columns nor on the documents of a study.
+        """
+        ...
+
+    def locate(self, resource: Resource) -> list[Held]:
+        """The instances of `resource` by series number, series UID, instance number, instance UID.
+
+        Empty if there are none.
+        """
+        ...
+
+    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+        """The DICOM JSON of `resource`, or `None` if its generation is `unless`. May be empty."""
+        ...
+
+    def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
+        """The items of the given frames of encapsulated pixel data, counted from 1, in the order asked.
+
+        `None` if the instance has no frame table; `NotFound` for a number past its end.
+        """
+        ...
+
+    def remove(self, resource: Resource) -> list[str]:
+        """Forget `resource`; the keys of its objects, noted as doomed in the same transaction."""
+        ...
+
+
+class Census(Protocol):
+    """What an operator and the sweeper ask of an index."""
+
+    def ready(self) -> None:
+        """Return if the index answers; `IndexUnavailable` if not."""
+        ...
+
+    def doomed(self, limit: int) -> list[str]:
+        """Object keys whose rows are gone and whose objects are still to be deleted."""
+        ...
+
+    def clear(self, object_keys: Sequence[str]) -> None:
+        """Strike deleted objects off the list of the doomed."""
+        ...
+
+    def holds(self, object_keys: Sequence[str]) -> set[str]:
+        """Those of `object_keys` that a row refers to."""
+        ...
+
+    def findings(self, key: InstanceKey) -> tuple[str, ...]:
+        """What was odd about an instance when it came in; `NotFound` if it is not here."""
+        ...
+
+
+class FullIndex(Index, Census, Protocol):
+    """What every index of ours is."""
+
+    def close(self) -> None:
+        """Let go of everything; no method is called afterwards."""
+        ...

@@ -1,0 +1,298 @@
+"""The index in one SQLite file, shared by the threads and processes of one machine."""
+
+import struct
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import orjson
+
+from service.dicom.attributes import CLASSES
+from service.dicom.errors import IndexUnavailable, NotFound, TooMany
+from service.dicom.frames import Extent, PixelPlace, PixelShape
+from service.dicom.matching import matches
+from service.dicom.query import Query
+from service.dicom.record import Held, InstanceRecord
+from service.dicom.resource import InstanceKey, Level, Resource
+from service.index.answers import COUNTED, Hit, Writer, needs_document, page
+from service.index.connections import Link, Links
+from service.index.documents import PackedDocuments, generation, parse, unpack
+from service.index.port import Answer, Documents, OnDuplicate, Outcome
+from service.index.statements import Dialect, Search, search
+from service.index.writing import PAGE_BITS, PAGE_FRAMES, Writing
+
+_GLOB = str.maketrans({"[": "[[]"})
+_LITERAL = str.maketrans({"[": "[[]", "*": "[*]", "?": "[?]"})
+SQLITE = Dialect(
+    like=lambda expression: f"{expression} GLOB ?",
+    pattern=lambda text: text.translate(_GLOB),
+    containing=lambda text: "*" + text.translate(_LITERAL) + "*",
+    each=lambda more, column: f"json_each({more}, '$.{column}') v",
+    join="CROSS JOIN",
+    newest_first=" INDEXED BY study_by_date",
+)
+
+_JOINED = (
+    "FROM study s JOIN series e ON e.study = s.id JOIN instance i ON i.series = e.id WHERE s.study_uid = ?"
+)
+_IN_ORDER = (
+    " ORDER BY e.series_number ASC NULLS LAST, e.series_uid, i.instance_number ASC NULLS LAST, i.instance_uid"
+)
+_HELD = (
+    "SELECT i.id, s.study_uid, e.series_uid, i.instance_uid, i.sop_class, i.syntax, i.object_key, i.place,"
+    " i.size, i.digest, i.shape_rows, i.shape_columns, i.shape_samples, i.shape_bits, i.shape_frames,"
+    " i.shape_photometric, i.pixel_tag, i.pixel_vr, i.pixel_offset, i.pixel_length, i.pixel_encapsulated,"
+    " i.data_offset, i.head_fits "
+)
+_GENERATION = "SELECT count(*), max(i.id), sum(i.id) "
+_DOCUMENTS = "SELECT e.id, i.json, i.syntax "
+_DICTIONARIES = "SELECT e.id, e.dictionary FROM study s JOIN series e ON e.study = s.id WHERE s.study_uid = ?"
+_ONE_DOCUMENT = (
+    "SELECT i.json, e.id, e.dictionary FROM instance i JOIN series e ON e.id = i.series WHERE i.id = ?"
+)
+
+# What an answer is made of; the first column is the row whose document stands for the match.
+_STUDY_COLUMNS = "s.study_uid, s.summary, s.modalities, s.series_count, s.study_count"
+_SERIES_COLUMNS = "e.series_uid, e.summary, e.series_size"
+_INSTANCE_COLUMNS = "i.instance_uid, i.summary, i.syntax"
+_CLASSES = "(SELECT group_concat(DISTINCT c.sop_class) FROM series_class c WHERE c.study = s.id)"
+_SELECTED = {
+    Level.STUDY: f"s.source, {{classes}}, {_STUDY_COLUMNS}",
+    Level.SERIES: f"e.source, {{classes}}, {_STUDY_COLUMNS}, {_SERIES_COLUMNS}",
+    Level.INSTANCE: f"i.id, {{classes}}, {_STUDY_COLUMNS}, {_SERIES_COLUMNS}, {_INSTANCE_COLUMNS}",
+}
+
+
+class SqliteIndex:
+    """A `FullIndex` in the SQLite file `path`, which is made if it is not there.
+
+    `statement_limit_s` bounds a search, `busy_timeout_s` a wait for a lock that another program holds.
+    """
+
+    def __init__(
+        self, path: Path | str, *, statement_limit_s: float = 20.0, busy_timeout_s: float = 10.0
+    ) -> None:
+        file = Path(path)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise IndexUnavailable("The index's folder cannot be made; check ISTHMUS_INDEX.") from cause
+        self._limit_s = statement_limit_s
+        self._links = Links(file, statement_limit_s=statement_limit_s, busy_timeout_s=busy_timeout_s)
+        with self._links.lent() as link:
+            link.migrate()
+
+    def close(self) -> None:
+        """Close all connections; the index answers no more."""
+        self._links.close()
+
+    # -- Index ------------------------------------------------------------------------------------
+
+    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+        with self._links.lent() as link, link.writing() as connection:
+            writing = Writing(connection, link.dictionaries)
+            outcomes = [writing.add(record, on_duplicate) for record in records]
+            writing.finish()
+        return outcomes
+
+    def remove(self, resource: Resource) -> list[str]:
+        with self._links.lent() as link, link.writing() as connection:
+            writing = Writing(connection, link.dictionaries)
+            object_keys = writing.remove(resource)
+            writing.finish()
+        return object_keys
+
+    def find(self, query: Query) -> Answer:
+        parts = search(query, SQLITE)
+        with self._links.lent(limited=True) as link, link.reading() as connection:
+            if parts.residual:
+                return _sift(link, query, parts, time.monotonic() + self._limit_s)
+            rows = connection.execute(
+                f"{_select(query, parts)} LIMIT ? OFFSET ?", (*parts.bound, query.limit + 1, query.offset)
+            ).fetchall()
+            total: int | None = query.offset + len(rows)
+            if len(rows) > query.limit:
+                rows = rows[: query.limit]
+                total = _count(connection, parts)
+            elif not rows and query.offset:  # a page behind the last match
+                counted = _count(connection, parts)
+                total = query.offset if counted is None else counted
+            return _answer(link, query, rows, total)
+
+    def locate(self, resource: Resource) -> list[Held]:
+        where, bound = _scope(resource)
+        order = "" if resource.instance is not None else _IN_ORDER
+        with self._links.lent() as link:
+            rows = link.connection.execute(f"{_HELD}{_JOINED}{where}{order}", bound).fetchall()
+        return [_held(row) for row in rows]
+
+    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+        where, bound = _scope(resource)
+        with self._links.lent() as link, link.reading() as connection:
+            count, last, total = _one(connection, f"{_GENERATION}{_JOINED}{where}", bound)
+            current = generation(count, last, total)
+            if current == unless:
+                return None
+            rows: Any = connection.execute(f"{_DOCUMENTS}{_JOINED}{where}{_IN_ORDER}", bound).fetchall()
+            series = " AND e.series_uid = ?" if resource.series is not None else ""
+            dictionaries: Any = connection.execute(
+                f"{_DICTIONARIES}{series}", bound[: 1 if resource.series is None else 2]
+            ).fetchall()
+        return PackedDocuments(current, rows, dict(dictionaries))
+
+    def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
+        with self._links.lent() as link, link.reading() as connection:
+            row = connection.execute("SELECT table_length FROM instance WHERE id = ?", (held.row,)).fetchone()
+            if row is None:
+                raise NotFound("The instance has been removed or replaced.")
+            length = row[0]
+            if length is None:
+                return None
+            if any(not 1 <= number <= int(str(length)) for number in numbers):
+                raise NotFound(f"The instance has frames 1 to {length}.")
+            return [_extent(connection, held.row, number) for number in numbers]
+
+    # -- Census -----------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        with self._links.lent() as link:
+            link.connection.execute("SELECT count(*) FROM schema_step").fetchall()
+
+    def doomed(self, limit: int) -> list[str]:
+        with self._links.lent() as link:
+            rows = link.connection.execute("SELECT object_key FROM doomed ORDER BY id LIMIT ?", (limit,))
+            return [str(row[0]) for row in rows]
+
+    def clear(self, object_keys: Sequence[str]) -> None:
+        with self._links.lent() as link, link.writing() as connection:
+            connection.executemany("DELETE FROM doomed WHERE object_key = ?", ((key,) for key in object_keys))
+
+    def holds(self, object_keys: Sequence[str]) -> set[str]:
+        wanted = orjson.dumps(list(object_keys)).decode()
+        sql = "SELECT object_key FROM instance WHERE object_key IN (SELECT value FROM json_each(?))"
+        with self._links.lent() as link:
+            return {str(row[0]) for row in link.connection.execute(sql, (wanted,))}
+
+    def findings(self, key: InstanceKey) -> tuple[str, ...]:
+        where, bound = _scope(Resource(key.study, key.series, key.instance))
+        with self._links.lent() as link:
+            row = link.connection.execute(f"SELECT i.findings {_JOINED}{where}", bound).fetchone()
+        if row is None:
+            raise NotFound("There is no such instance.")
+        return () if row[0] is None else tuple(orjson.loads(str(row[0])))
+
+
+def _scope(resource: Resource) -> tuple[str, tuple[str, ...]]:
+    where = ""
+    bound = [resource.study]
+    if resource.series is not None:
+        where += " AND e.series_uid = ?"
+        bound.append(resource.series)
+    if resource.instance is not None:
+        where += " AND i.instance_uid = ?"
+        bound.append(resource.instance)
+    return where, tuple(bound)
+
+
+def _held(row: tuple[Any, ...]) -> Held:
+    row_id, study, series, instance, sop_class, syntax, object_key, place, size, digest = row[:10]
+    return Held(
+        row=row_id,
+        key=InstanceKey(study, series, instance),
+        sop_class=sop_class,
+        syntax=syntax,
+        object_key=object_key,
+        place=place,
+        size=size,
+        digest=digest,
+        shape=None if row[10] is None else PixelShape(*row[10:16]),
+        pixels=None
+        if row[16] is None
+        else PixelPlace(row[16], row[17], Extent(row[18], row[19]), bool(row[20])),
+        data_offset=row[21],
+        head_fits=bool(row[22]),
+    )
+
+
+def _extent(connection: apsw.Connection, row: int, number: int) -> Extent:
+    page, slot = divmod(number - 1, PAGE_FRAMES)
+    (pair,) = _one(
+        connection,
+        "SELECT substr(offsets, ?, 16) FROM frame_page WHERE id = ?",
+        (slot * 8 + 1, (row << PAGE_BITS) + page),
+    )
+    first, end = struct.unpack("<QQ", pair)
+    return Extent(first, end - first)
+
+
+def _one(connection: apsw.Connection, sql: str, bound: tuple[Any, ...]) -> tuple[Any, ...]:
+    row: tuple[Any, ...] | None = connection.execute(sql, bound).fetchone()
+    if row is None:
+        raise IndexUnavailable("The index contradicts itself; rebuild it with reindex.")
+    return row
+
+
+# -- searching --------------------------------------------------------------------------------------
+
+
+def _select(query: Query, parts: Search) -> str:
+    wanted = query.all_fields or CLASSES in query.fields
+    columns = _SELECTED[query.level].format(classes=_CLASSES if wanted else "NULL")
+    return f"SELECT {columns} FROM {parts.source} ORDER BY {parts.order}"
+
+
+def _count(connection: apsw.Connection, parts: Search) -> int | None:
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {parts.source} LIMIT {COUNTED + 1})"
+    (counted,) = _one(connection, sql, parts.bound)
+    return counted if counted <= COUNTED else None
+
+
+def _sift(link: Link, query: Query, parts: Search, deadline: float) -> Answer:
+    """The matches whose documents satisfy the filters that no column answers."""
+    found: list[Any] = []
+    total = 0
+    for row in link.connection.execute(_select(query, parts), parts.bound):
+        if time.monotonic() > deadline:
+            raise TooMany("The search reads too many documents. Narrow it to a series, or use other keys.")
+        if not matches(parts.residual, _document(link, row[0])):
+            continue
+        if query.offset <= total < query.offset + query.limit:
+            found.append(row)
+        total += 1
+    return _answer(link, query, found, total)
+
+
+def _answer(link: Link, query: Query, rows: Sequence[Any], total: int | None) -> Answer:
+    """The answer with `rows` on its page, out of `total` as `page` takes it."""
+    documents = needs_document(query)
+    writer = Writer(query)
+    found = [writer.write(_hit(row), _document(link, row[0]) if documents else None) for row in rows]
+    syntaxes = [row[12] for row in rows] if query.level is Level.INSTANCE else []
+    return page(query, found, syntaxes, total)
+
+
+def _hit(row: tuple[Any, ...]) -> Hit:
+    _, classes, study, summary, modalities, series_count, study_count, *below = row
+    series = below[:3] if below else (None, b"", 0)
+    instance = below[3:] if len(below) > 3 else (None, b"", "")
+    return Hit(
+        study=study,
+        study_summary=summary,
+        modalities=modalities.split("\\") if modalities else (),
+        series_count=series_count,
+        study_count=study_count,
+        classes=sorted(classes.split(",")) if classes else (),
+        series=series[0],
+        series_summary=series[1],
+        series_size=series[2],
+        instance=instance[0],
+        instance_summary=instance[1],
+        syntax=instance[2],
+    )
+
+
+def _document(link: Link, row: int) -> dict[str, object]:
+    packed, series, stored = _one(link.connection, _ONE_DOCUMENT, (row,))
+    return parse(unpack(packed, link.dictionaries.get(series, lambda: bytes(stored))))

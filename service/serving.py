@@ -1,0 +1,155 @@
+"""The HTTP server: uvicorn, with deadlines and limits for request heads, in one or several processes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service import leash
+from service.app import create_app
+from service.archive.open import open_archive
+from service.settings import Settings
+
+_HEAD_LIMIT = 64 << 10
+_HEAD_DEADLINE_S = 30.0
+_KEEP_ALIVE_S = 75
+_BACKLOG = 512
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """The socket that every worker accepts from. `OSError` if the address is in use."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def serve(
+    settings: Settings, listener: socket.socket, *, leashed_to: int | None, beside: tuple[str, int] | None
+) -> None:
+    """Answer requests in this process until it is told to stop.
+
+    `leashed_to` is the descriptor of a pipe whose end means to stop, `beside` the address of a bridge
+    that must listen before the service is ready.
+    """
+    archive = open_archive(settings)
+    try:
+        app = create_app(archive, settings, beside=beside)
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            loop="uvloop",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=settings.drain_s,
+            backlog=_BACKLOG,
+        )
+        server = _Server(config)
+        if leashed_to is not None:
+            leash.hold(leashed_to, server.stop)
+        server.run(sockets=[listener])
+    finally:
+        archive.close()
+
+
+def worker_command(listener: socket.socket, beside: tuple[str, int] | None) -> Sequence[str]:
+    """The command of a process that serves from `listener`, which it inherits."""
+    command = [sys.executable, "-m", "service", "serve", "--socket", str(listener.fileno())]
+    return [*command, *(["--beside", f"{beside[0]}:{beside[1]}"] if beside else [])]
+
+
+def inherited_socket(descriptor: int) -> socket.socket:
+    """The listening socket that a parent handed on."""
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends without raising the signal again that told it to stop."""
+
+    def stop(self) -> None:
+        """Finish what is in flight and end; callable from any thread."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit and number == signal.SIGINT
+            self.should_exit = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, on_signal)
+        yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with a deadline and a limit of size for each request's head."""
+
+    _head_bytes = 0
+    _in_head = False
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_LIMIT:
+                self._refuse(431, "The head of the request is longer than 64 KiB.")
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        if self._head_timer is None:
+            self._expect_head()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._forget_timer()
+        super().on_headers_complete()
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(_HEAD_DEADLINE_S, self._late)
+
+    def _forget_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self._refuse(408, "The head of the request did not come in time.")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        reason = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}[status]
+        body = detail.encode("ascii")
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (status, reason, len(body), body)
+        )
+        self.transport.close()

@@ -1,0 +1,38 @@
+"""Finished answers kept in memory, bounded by bytes."""
+
+import threading
+from collections import OrderedDict
+
+Key = tuple[str, ...]
+
+
+class FinishedAnswers:
+    """The least recently used go first; an answer larger than an eighth of the bound is not kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held = 0
+        self._answers: OrderedDict[Key, tuple[str, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> tuple[str, bytes] | None:
+        """The generation and the body of the answer under `key`."""
+        with self._lock:
+            found = self._answers.get(key)
+            if found is not None:
+                self._answers.move_to_end(key)
+            return found
+
+    def keep(self, key: Key, generation: str, body: bytes) -> None:
+        """Hold `body`, in place of an earlier generation of it."""
+        if len(body) > self._limit // 8:
+            return
+        with self._lock:
+            earlier = self._answers.pop(key, None)
+            if earlier is not None:
+                self._held -= len(earlier[1])
+            self._answers[key] = (generation, body)
+            self._held += len(body)
+            while self._held > self._limit:
+                _, (_, dropped) = self._answers.popitem(last=False)
+                self._held -= len(dropped)

@@ -1,0 +1,85 @@
+"""Retrieve of frames (PS3.18 10.4): each one ranged read, by formula or by the frame table."""
+
+from collections.abc import Buffer, Iterator, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.archive.frames import Frame, frames_of
+from service.dicom.errors import BadRequest, NotAcceptable
+from service.dicom.media import Representation, negotiate
+from service.dicom.multipart import closing, new_boundary, part_head
+from service.dicom.record import Held
+from service.dicom.syntaxes import BY_UID, ENCAPSULATED_UNCOMPRESSED, EXPLICIT_LE, OCTETS
+from service.web.request import base_url, house, resource_of, wanted
+from service.web.sending import stream
+
+_MAX_FRAMES = 20_000
+
+
+async def retrieve_frames(request: Request) -> Response:
+    """`GET {instance}/frames/{list}`: the frames asked for, in their order, as stored or native."""
+    here = house(request)
+    resource = resource_of(request)
+    numbers = frame_numbers(request.path_params["frames"])
+    ranges = wanted(request)
+    held = (await here.reads.run(here.archive.instances, resource))[0]
+    block_size = here.settings.read_block
+    frames = await here.reads.run(frames_of, here.archive, held, numbers, block_size)
+    offers = frame_offers(held, single=len(numbers) == 1)
+    agreed = next(iter(negotiate(ranges, offers)), None)
+    if agreed is None:
+        raise NotAcceptable("The frames are not available so.", tuple(map(str, offers)))
+    headers = {"Vary": "Accept"}
+    if agreed.multipart:
+        boundary = new_boundary()
+        location = f"{base_url(request)}{held.key.path}/frames/"
+        blocks = _parts(frames, agreed, location, boundary)
+        media_type = agreed.multipart_type(boundary)
+    else:
+        blocks, media_type = frames[0].blocks(), agreed.content_type
+        if frames[0].size is not None:
+            headers["Content-Length"] = str(frames[0].size)
+    return await stream(
+        here.reads, blocks, status=200, headers=headers, media_type=media_type, block_size=block_size
+    )
+
+
+def frame_numbers(text: str) -> list[int]:
+    """The list of a frames path: whole numbers from 1, separated by commas (PS3.18 10.1.1)."""
+    numbers: list[int] = []
+    for item in text.split(","):
+        if not (item.isascii() and item.isdigit() and len(item) <= 10 and int(item) > 0):
+            raise BadRequest("Frames are listed as whole numbers from 1, separated by commas.")
+        numbers.append(int(item))
+    if len(numbers) > _MAX_FRAMES:
+        raise BadRequest(f"A request names at most {_MAX_FRAMES} frames.")
+    return numbers
+
+
+def frame_offers(held: Held, *, single: bool) -> list[Representation]:
+    """How the frames of an instance can leave without being decoded."""
+    forms = (True, False) if single else (True,)
+    stored = BY_UID[held.syntax]
+    native = held.pixels is not None and not held.pixels.encapsulated
+    if native or stored.uid == ENCAPSULATED_UNCOMPRESSED:
+        return [Representation(OCTETS, EXPLICIT_LE, multipart=form, default=True) for form in forms]
+    return [
+        Representation(
+            stored.media_type or OCTETS,
+            stored.uid,
+            multipart=form,
+            octets=True,
+            default=stored.is_default or stored.lossy,
+        )
+        for form in forms
+    ]
+
+
+def _parts(frames: Sequence[Frame], agreed: Representation, location: str, boundary: str) -> Iterator[Buffer]:
+    for frame in frames:
+        yield part_head(
+            boundary, agreed.content_type, location=f"{location}{frame.number}", length=frame.size
+        )
+        yield from frame.blocks()
+    yield closing(boundary)

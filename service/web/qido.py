@@ -1,0 +1,69 @@
+"""Search for studies, series and instances (PS3.18 10.6)."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.dicom.errors import NotAcceptable
+from service.dicom.media import DICOM_JSON, Representation, negotiate
+from service.dicom.query import Query
+from service.dicom.record import BASE_SLOT
+from service.dicom.resource import Level, require_uid
+from service.index.port import Answer
+from service.web.request import base_url, house, wanted
+
+_OFFERS = (Representation(DICOM_JSON),)
+_NOT_KEYS = frozenset(("accept", "charset"))
+
+
+async def search_studies(request: Request) -> Response:
+    """`GET /studies`."""
+    return await _search(request, Level.STUDY)
+
+
+async def search_series(request: Request) -> Response:
+    """`GET /series` and `GET /studies/{study}/series`."""
+    return await _search(request, Level.SERIES)
+
+
+async def search_instances(request: Request) -> Response:
+    """`GET /instances` and those of a study or a series."""
+    return await _search(request, Level.INSTANCE)
+
+
+async def _search(request: Request, level: Level) -> Response:
+    here = house(request)
+    if not negotiate(wanted(request), _OFFERS):
+        raise NotAcceptable("Search results are available as DICOM JSON.", (DICOM_JSON,))
+    query = Query.from_url(
+        level,
+        [(name, value) for name, value in request.query_params.multi_items() if name not in _NOT_KEYS],
+        study=_uid(request, "study"),
+        series=_uid(request, "series"),
+        max_results=here.settings.max_results,
+    )
+    base = base_url(request)
+    answer = await here.reads.run(here.archive.find, query)
+    headers = _headers(query, answer)
+    if not answer.matches:
+        return Response(status_code=204, headers=headers)
+    body = b"[" + b",".join(answer.matches).replace(BASE_SLOT, base.encode("ascii")) + b"]"
+    return Response(body, headers={"Content-Type": DICOM_JSON, **headers})
+
+
+def _uid(request: Request, name: str) -> str | None:
+    given = request.path_params.get(name)
+    return None if given is None else require_uid(given, f"The {name} UID in the path")
+
+
+def _headers(query: Query, answer: Answer) -> dict[str, str]:
+    """PS3.18 8.3.4.4: how much more there is; and what the query could not be given."""
+    sentences = list(query.warnings)
+    if answer.remaining > 0:
+        at_least = "at least " if answer.at_least else ""
+        sentences.append(f"There are {at_least}{answer.remaining} additional results that can be requested")
+    headers = {"Vary": "Accept"}
+    if sentences:
+        headers["Warning"] = ", ".join(f'299 isthmus "{sentence}"' for sentence in sentences)
+    if answer.total is not None:
+        headers["X-Total-Count"] = str(answer.total)
+    return headers

@@ -1,0 +1,61 @@
+"""What every transaction reads from a request: the resource, the base URL, the media ranges."""
+
+import re
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from service.archive.port import ServedArchive
+from service.dicom.errors import BadRequest
+from service.dicom.media import MediaRange, parse_accept
+from service.dicom.resource import Resource
+from service.settings import Settings
+from service.web.finished import FinishedAnswers
+from service.web.rim import Crossing
+
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the transactions share: the archive, the ways to it, and the settings."""
+
+    archive: ServedArchive
+    settings: Settings
+    reads: Crossing
+    stores: Crossing
+    finished: FinishedAnswers
+    beside: tuple[str, int] | None
+
+
+def house(request: Request) -> House:
+    """What the application was made with."""
+    found = request.app.state.house
+    assert isinstance(found, House)
+    return found
+
+
+def resource_of(request: Request) -> Resource:
+    """The study, series or instance that the path names. `BadRequest` if a UID is malformed."""
+    path = request.path_params
+    return Resource(path["study"], path.get("series"), path.get("instance"))
+
+
+def base_url(request: Request) -> str:
+    """The DICOMweb root as the client sees it, without a trailing slash.
+
+    `BadRequest` for a Host header that is none: it is written into answers.
+    """
+    authority = request.headers.get("host", "")
+    if not authority:
+        host, port = request.scope.get("server") or ("localhost", None)
+        authority = f"{host}:{port}" if port else str(host)
+    if not _AUTHORITY.fullmatch(authority):
+        raise BadRequest("The Host header is malformed.")
+    return f"{request.url.scheme}://{authority}{house(request).settings.prefix}"
+
+
+def wanted(request: Request) -> list[MediaRange]:
+    """The media ranges asked for: by the `accept` parameter, else by the header (PS3.18 8.7.8.1)."""
+    by_query = [value for value in request.query_params.getlist("accept") if value.strip()]
+    return parse_accept(by_query or request.headers.getlist("accept"))

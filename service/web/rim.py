@@ -1,0 +1,46 @@
+"""The rim: the only crossing from the event loop to threads, each with a bounded queue."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from service.dicom.errors import Busy
+
+
+class Crossing:
+    """A pool of threads with a limit on what may wait for them."""
+
+    def __init__(self, name: str, *, threads: int, queue: int) -> None:
+        self._name = name
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._limit = threads + queue
+        self._inside = 0
+        self._lock = threading.Lock()
+
+    async def run[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`function(*args, **kwargs)` in a thread. `Busy` at once if too many wait already.
+
+        A caller that is cancelled leaves; the function, once begun, runs to its end.
+        """
+        with self._lock:
+            if self._inside >= self._limit:
+                raise Busy(f"Too many requests wait here ({self._name}); try again shortly.")
+        return await self.go_on(function, *args, **kwargs)
+
+    async def go_on[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `run`, for an answer that has begun: it is never refused, and has one call inside at most."""
+        with self._lock:
+            self._inside += 1
+        future = self._threads.submit(function, *args, **kwargs)
+        future.add_done_callback(self._left)
+        return await asyncio.wrap_future(future)
+
+    def _left(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._inside -= 1
+
+    def close(self) -> None:
+        """Wait for what runs, drop what waits."""
+        self._threads.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,148 @@
+"""What every object store does."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.dicom.errors import BadExtent, ObjectMissing
+from service.dicom.frames import Extent
+from service.environment import SettingError
+from service.store.local import LocalStore
+from service.store.memory import MemoryStore
+from service.store.open import open_store
+from service.store.port import ObjectStore
+
+KEY = "studies/1/2/3.a.dcm"
+
+
+def keep(store: ObjectStore, key: str, *blocks: bytes) -> None:
+    upload = store.begin()
+    for block in blocks:
+        upload.write(block)
+    upload.commit(key)
+
+
+class StoreContract:
+    """Run for each store by a subclass with a `store` fixture."""
+
+    def test_what_is_committed_can_be_read(self, store):
+        keep(store, KEY, b"abc", b"", b"def")
+        assert bytes(store.read(KEY, Extent(0, 6))) == b"abcdef"
+
+    def test_a_read_is_exactly_the_extent(self, store):
+        keep(store, KEY, b"abcdef")
+        assert bytes(store.read(KEY, Extent(2, 3))) == b"cde"
+
+    def test_nothing_is_there_before_the_commit(self, store):
+        upload = store.begin()
+        upload.write(b"abc")
+        with pytest.raises(ObjectMissing):
+            store.read(KEY, Extent(0, 3))
+        upload.abort()
+
+    def test_an_aborted_body_leaves_no_object(self, store):
+        upload = store.begin()
+        upload.write(b"abc")
+        upload.abort()
+        assert list(store.keys()) == []
+
+    def test_abort_after_commit_keeps_the_object(self, store):
+        upload = store.begin()
+        upload.write(b"abc")
+        upload.commit(KEY)
+        upload.abort()
+        assert bytes(store.read(KEY, Extent(0, 3))) == b"abc"
+
+    def test_reading_past_the_end_is_refused(self, store):
+        keep(store, KEY, b"abcdef")
+        with pytest.raises(BadExtent):
+            store.read(KEY, Extent(4, 9))
+
+    def test_reading_what_is_not_there_is_refused(self, store):
+        with pytest.raises(ObjectMissing):
+            store.read(KEY, Extent(0, 1))
+
+    def test_a_deleted_object_is_gone_and_may_be_deleted_again(self, store):
+        keep(store, KEY, b"abc")
+        store.delete(KEY)
+        store.delete(KEY)
+        with pytest.raises(ObjectMissing):
+            store.read(KEY, Extent(0, 1))
+
+    def test_keys_are_listed_by_prefix(self, store):
+        for key in ("studies/1/2/a.dcm", "studies/1/3/b.dcm", "studies/11/2/c.dcm"):
+            keep(store, key, b"x")
+        assert sorted(key for key, _ in store.keys("studies/1/")) == [
+            "studies/1/2/a.dcm",
+            "studies/1/3/b.dcm",
+        ]
+        assert all(0 <= age < 60 for _, age in store.keys())
+
+    def test_a_large_body_is_kept_whole(self, store):
+        blocks = [bytes([number]) * (1 << 20) for number in range(12)]
+        keep(store, KEY, *blocks)
+        assert bytes(store.read(KEY, Extent(0, 1))) == b"\0"
+        assert bytes(store.read(KEY, Extent((11 << 20) + 7, 3))) == b"\x0b\x0b\x0b"
+        with pytest.raises(BadExtent):
+            store.read(KEY, Extent(12 << 20, 1))
+
+    def test_an_empty_body_is_an_object(self, store):
+        keep(store, KEY)
+        assert bytes(store.read(KEY, Extent(0, 0))) == b""
+
+    def test_many_threads_may_write_at_once(self, store):
+        keys = [f"studies/1/2/{number}.dcm" for number in range(32)]
+        threads = [threading.Thread(target=keep, args=(store, key, key.encode())) for key in keys]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [bytes(store.read(key, Extent(0, len(key)))) for key in keys] == [key.encode() for key in keys]
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> ObjectStore:
+        return MemoryStore()
+
+
+class TestLocalStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path) -> ObjectStore:
+        return LocalStore(tmp_path / "objects")
+
+    def test_objects_are_still_there_for_the_next_process(self, store, tmp_path):
+        keep(store, KEY, b"abc")
+        assert bytes(LocalStore(tmp_path / "objects").read(KEY, Extent(0, 3))) == b"abc"
+
+    def test_a_folder_removed_behind_its_back_is_made_again(self, store, tmp_path):
+        keep(store, KEY, b"abc")
+        (tmp_path / "objects" / KEY).unlink()
+        (tmp_path / "objects" / KEY).parent.rmdir()
+        keep(store, "studies/1/2/4.b.dcm", b"def")
+        assert bytes(store.read("studies/1/2/4.b.dcm", Extent(0, 3))) == b"def"
+
+    def test_a_large_body_waits_outside_the_studies_and_leaves_nothing_when_dropped(self, store, tmp_path):
+        upload = store.begin()
+        upload.write(bytes(9 << 20))
+        assert [path.parent.name for path in tmp_path.rglob("*") if path.is_file()] == [".incoming"]
+        upload.abort()
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+    def test_objects_are_for_their_owner_only(self, store, tmp_path):
+        keep(store, KEY, b"abc")
+        assert (tmp_path / "objects" / KEY).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "file://", "ftp://x"])
+def test_an_unknown_store_names_the_setting(url):
+    with pytest.raises(SettingError, match="ISTHMUS_STORE"):
+        open_store(url)
+
+
+def test_a_store_is_opened_by_its_url(tmp_path):
+    assert isinstance(open_store("memory://"), MemoryStore)
+    assert isinstance(open_store(f"file://{tmp_path}"), LocalStore)
+    assert (tmp_path / ".incoming").is_dir()
+    assert Path(tmp_path).is_dir()
