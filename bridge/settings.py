@@ -111,9 +111,8 @@ def _archive_url(environ: Mapping[str, str]) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     port = environment.integer(environ, "ISTHMUS_PORT", 8080, least=1, most=65535)
     prefix = environment.text(environ, "ISTHMUS_PREFIX", "/dicom-web").strip("/")
-    scheme = "https" if environment.text(environ, "ISTHMUS_TLS_CERT", "") else "http"
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return f"{scheme}://{authority}/{prefix}".rstrip("/")
+    return f"http://{authority}/{prefix}".rstrip("/")
 
 
 def _checked_url(url: str) -> str:

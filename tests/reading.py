@@ -33,7 +33,7 @@ def parts_of(response: httpx.Response) -> list[Part]:
     found = []
     for piece in pieces:
         head, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        message = email.message_from_bytes(head + b"\r\n\r\n", policy=email.policy.HTTP)
+        message = email.message_from_bytes(head + b"\r\n\r\n", policy=email.policy.compat32)
         found.append(Part(dict(message.items()), content))
     return found
 

@@ -12,7 +12,7 @@ from bridge.scp.service import Service
 from bridge.settings import BridgeSettings
 from bridge.upper import negotiation
 from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest
-from bridge.upper.association import Association
+from bridge.upper.association import RECEIVE_BYTES, Association
 from bridge.upper.messages import AssociationLost, Message
 from bridge.upper.negotiation import Context, Offer
 
@@ -50,8 +50,9 @@ class Listener:
     async def start(self) -> tuple[str, int]:
         """Listen; the address. `OSError` if it is taken."""
         loop = asyncio.get_running_loop()
+        buffer = bytearray(RECEIVE_BYTES)
         self._server = await loop.create_server(
-            lambda: Association(self, self._settings.limits),
+            lambda: Association(self, self._settings.limits, buffer),
             self._settings.host,
             self._settings.port,
             backlog=_BACKLOG,

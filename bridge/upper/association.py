@@ -15,7 +15,7 @@ from bridge.upper.messages import Assembler, AssociationLost, Message
 from bridge.upper.negotiation import Context
 from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
 
-RECEIVE_BYTES = 1 << 16
+RECEIVE_BYTES = 1 << 18
 _LINGER_BYTES = 1 << 20  # what a peer may still send after our last PDU
 _QUEUED_MESSAGES = 4
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
@@ -62,11 +62,14 @@ class Association(asyncio.BufferedProtocol):
     """An association, used by one task.
 
     `result` tells how it ended, in the words of the log, and is empty before. Received bytes go from
-    the kernel into one buffer and are taken apart there; what a data set's reader has not taken is
-    bounded by `limits.window_bytes`, beyond which the connection is not read.
+    the kernel into `buffer` and are taken apart there; what a data set's reader has not taken is bounded
+    by `limits.window_bytes`, beyond which the connection is not read.
+
+    All associations of a loop may share one `buffer`: a loop that waits for readiness fills it and calls
+    `buffer_updated` in one step, and nothing of it is referred to after that.
     """
 
-    def __init__(self, acceptor: Acceptor, limits: Limits) -> None:
+    def __init__(self, acceptor: Acceptor, limits: Limits, buffer: bytearray) -> None:
         self.calling = ""
         self.called = ""
         self.peer = ("", 0)
@@ -79,8 +82,8 @@ class Association(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._socket: Any = None
         self._state = State.CONNECTED
-        self._buffer = bytearray(RECEIVE_BYTES)
-        self._view = memoryview(self._buffer)
+        self._buffer = buffer
+        self._view = memoryview(buffer)
         self._reader = PduReader(self, limits)
         self._assembler = Assembler(limits, self._deliver, self._settle)
         self._inbox: deque[Message] = deque()

@@ -22,7 +22,8 @@ from service.dicom.values import (
 )
 
 MOST_VALUES = 10_000  # in one key; SQLite takes 32,766 parameters in all
-MOST_TEXT = 1024  # characters of a key with wildcards
+MOST_PATTERNS = 50  # names, words, patterns or values all asked for, in one key: each is a condition
+MOST_TEXT = 1024  # characters of a name or a value with wildcards
 
 _LIST = re.compile(r"[\\,]+")
 # PS3.18 8.3.4.1: those of which several values may be asked with multiplevaluematching.
@@ -119,12 +120,15 @@ def _check(vr: str, name: str, values: Sequence[str], match: Match) -> None:
         raise BadRequest(f"{name} has separators but no value.")
     if len(values) > MOST_VALUES:
         raise BadRequest(f"{name} has more than {MOST_VALUES} values; ask in several requests.")
+    conditions = len(values) if vr == "PN" or match is Match.ALL else sum(map(is_pattern, values))
+    if conditions > MOST_PATTERNS:
+        raise BadRequest(f"{name} has more than {MOST_PATTERNS} names or wildcards; ask in several requests.")
     for value in values:
         if vr == "UI" and not is_uid(value):
             raise BadRequest(f"{name} must be a list of UIDs: digits and dots, no wildcards.")
         if vr in NUMBERS and number(value) is None:
             raise BadRequest(f"{name} must be a number.")
-        if is_pattern(value) and len(value) > MOST_TEXT:
+        if (vr == "PN" or is_pattern(value)) and len(value) > MOST_TEXT:
             raise BadRequest(f"{name} is longer than {MOST_TEXT} characters.")
         if match is Match.ALL and is_pattern(value) and vr in WILDCARDS:
             raise BadRequest(f"{name} may have no wildcards when it asks for several values.")
@@ -138,6 +142,8 @@ def _read_name(path: tuple[int, ...], name: str, text: str, manner: Manner) -> F
         if any(not any(_asks(group) for group in name_patterns(value)) for value in values):
             return None
         if manner.fuzzy and not any(is_pattern(value) for value in values) and all(map(words, values)):
+            if sum(len(words(value)) for value in values) > 2 * MOST_PATTERNS:
+                raise BadRequest(f"{name} has more than {2 * MOST_PATTERNS} words.")
             return Filter(path, "PN", Match.WORDS, values)
     return Filter(path, "PN", match, values)
 

@@ -205,7 +205,7 @@ class Walker:
         if tag in PIXEL_DATA:
             vr = vr if vr in BINARY else "OW"
         elif length == UNDEFINED:
-            if vr == "SQ":
+            if vr not in BINARY or vr == "UN":
                 return None
         elif tag == TRAILING_PADDING:
             return Bulk(0, vr, start, length)

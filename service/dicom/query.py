@@ -9,7 +9,7 @@ from service.dicom.attributes import (
     attribute_name,
     find_tag,
 )
-from service.dicom.criteria import Filter, Manner, read_key
+from service.dicom.criteria import MOST_VALUES, Filter, Manner, read_key
 from service.dicom.errors import BadRequest
 from service.dicom.resource import Level, require_uid
 
@@ -72,6 +72,8 @@ class Query:
             elif (key := read_key(path, vr, name, text, manner)) is not None:
                 _require_level(level, path, name)
                 filters.append(key)
+        if sum(len(key.values) for key in filters) > MOST_VALUES:
+            raise BadRequest(f"A search may have {MOST_VALUES} values at most.")
         return cls(
             level=level,
             study=None if study is None else require_uid(study, "Study Instance UID"),

@@ -1,13 +1,16 @@
 """Search for studies, series and instances (PS3.18 10.6)."""
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.dicom.errors import NotAcceptable
 from service.dicom.media import DICOM_JSON, Representation, negotiate
 from service.dicom.query import Query
-from service.dicom.record import BASE_SLOT
+from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, require_uid
+from service.dicom.syntaxes import available_values
 from service.index.port import Answer
 from service.web.request import base_url, house, wanted
 
@@ -46,8 +49,18 @@ async def _search(request: Request, level: Level) -> Response:
     headers = _headers(query, answer)
     if not answer.matches:
         return Response(status_code=204, headers=headers)
-    body = b"[" + b",".join(answer.matches).replace(BASE_SLOT, base.encode("ascii")) + b"]"
+    body = b"[" + b",".join(_filled(answer)).replace(BASE_SLOT, base.encode("ascii")) + b"]"
     return Response(body, headers={"Content-Type": DICOM_JSON, **headers})
+
+
+def _filled(answer: Answer) -> Iterable[bytes]:
+    """The matches with the transfer syntaxes that each instance is available in."""
+    if not answer.syntaxes:
+        return answer.matches
+    return (
+        match.replace(SYNTAXES_SLOT, available_values(syntax))
+        for match, syntax in zip(answer.matches, answer.syntaxes, strict=True)
+    )
 
 
 def _uid(request: Request, name: str) -> str | None:

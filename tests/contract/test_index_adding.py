@@ -33,7 +33,7 @@ def study(index: FullIndex, uid: str = "1.1") -> dict[str, object]:
 
 
 def test_what_was_added_is_located_with_all_its_facts(index: FullIndex, a_record: Builder) -> None:
-    record = a_record(frames=[700, 800, 1000], x00200013=7)
+    record = replace(a_record(frames=[700, 800, 1000], x00200013=7), data_offset=340, head_fits=False)
 
     outcomes = add(index, [record])
 
@@ -43,6 +43,7 @@ def test_what_was_added_is_located_with_all_its_facts(index: FullIndex, a_record
     assert (held.key, held.sop_class, held.syntax) == (record.key, record.sop_class, record.syntax)
     assert (held.object_key, held.place, held.size) == (record.object_key, record.place, record.size)
     assert (held.digest, held.shape, held.pixels) == (record.digest, record.shape, record.pixels)
+    assert (held.data_offset, held.head_fits) == (340, False)
 
 
 def test_an_instance_without_pixels_has_neither_shape_nor_place(index: FullIndex, a_record: Builder) -> None:

@@ -179,6 +179,20 @@ def test_a_key_without_a_column_needs_a_study(full: FullIndex) -> None:
         full.find(Query.from_url(SERIES, [("PatientPosition", "HFS")]))
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        [("StudyInstanceUID", ",".join(f"1.{n}" for n in range(10_000)))],
+        [("PatientName", "\\".join(f"yamada*=*{n}*=*" for n in range(49)) + "\\yamada*")],
+        [("PatientID", "\\".join(f"*{n}?*" for n in range(49)) + "\\P2")],
+        [("PatientName", " ".join(["yam", "ta"] * 50)), ("fuzzymatching", "true")],
+    ],
+    ids=["uids", "names", "patterns", "words"],
+)
+def test_the_longest_keys_are_answered(full: FullIndex, params: list[tuple[str, str]]) -> None:
+    assert "1.2" in uids(full, STUDY, *params)
+
+
 def test_a_patient_level_search_is_for_those_above(full: FullIndex) -> None:
     with pytest.raises(BadRequest):
         full.find(Query(level=Level.PATIENT))

@@ -242,7 +242,7 @@ class RawPeer:
     def close(self) -> None:
         self.socket.close()
 
-    def send(self, encoded: bytes) -> None:
+    def send(self, encoded: bytes | bytearray | memoryview) -> None:
         self.socket.sendall(encoded)
 
     def associate(self, *contexts: ProposedContext, **given: Any) -> AssociateAccept:

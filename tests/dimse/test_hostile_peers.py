@@ -118,7 +118,12 @@ def test_an_idle_association_is_aborted_and_a_busy_one_is_not(start_bridge: Star
         idle.associate(a_context(1, VERIFICATION))
         busy.associate(a_context(1, VERIFICATION))
         aborted = threading.Event()
-        threading.Thread(target=lambda: (idle.next_pdu(), aborted.set())).start()
+
+        def watch() -> None:
+            idle.next_pdu()
+            aborted.set()
+
+        threading.Thread(target=watch).start()
         while not aborted.wait(0.05):
             busy.send(an_echo())
             assert busy.response().status == 0

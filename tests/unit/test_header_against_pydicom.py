@@ -61,7 +61,7 @@ def loaded(walker: Walker) -> Json:
 def differences(ours: Json, theirs: Dataset, place: str = "") -> Iterator[str]:
     """What the two readings of one data set do not agree on."""
     tags = {f"{tag:08X}" for tag in map(int, theirs.keys())} - {"FFFCFFFC"}
-    tags = {tag for tag in tags if not tag.endswith("0000")}
+    tags = {tag for tag in tags if not tag.endswith("0000") and not tag.startswith("0002")}
     for tag in sorted(tags ^ ours.keys()):
         if not (tag == "00080005" and tag in ours):
             yield f"{place}{tag} only in {'ours' if tag in ours else 'theirs'}"
@@ -181,7 +181,7 @@ def test_the_json_of_real_files_says_what_pydicom_reads(group: str) -> None:
             if not is_refusable(path):
                 found.append(f"{path.name}: {refusal}")
             continue
-        theirs = pydicom.dcmread(BytesIO(content))
+        theirs = pydicom.dcmread(BytesIO(content), force=True)
         found += [f"{path.name} {line}" for line in differences(ours, theirs)]
     assert found == [], "\n".join(found)
 

@@ -89,7 +89,7 @@ def test_dates_and_times_are_one_interval_only_where_combined() -> None:
 
 @pytest.mark.parametrize(
     "element",
-    [None, 3, [], {}, {"Value": 3}, {"Value": [None]}, {"Value": [{}]}, {"vr": "SQ", "Value": ["x"]}],
+    [None, 3, [], {}, {"Value": 3}, {"Value": [None]}, {"Value": [{}]}, {"vr": "SQ", "Value": ["other"]}],
 )
 def test_odd_elements_do_not_match_and_do_not_raise(element: object) -> None:
     keys = Query.from_url(Level.INSTANCE, [("PatientID", "x"), ("PatientName", "x")]).filters

@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.store.memory import MemoryStore
 from tests.sites import Site
 
+
 @pytest.fixture
 def open_site() -> Iterator[Callable[..., Site]]:
     """Opens sites: `on_duplicate` and any field of the settings may be given."""

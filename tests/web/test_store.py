@@ -2,6 +2,8 @@
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from service.index.port import OnDuplicate
@@ -109,7 +111,9 @@ def test_the_same_image_in_another_transfer_syntax_is_other_content(site):
     assert reasons(site.post(a_file(made, IMPLICIT_LE))) == [0x0111]
 
 
-@pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize(
+    "keyword", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+)
 @pytest.mark.parametrize("value", [None, "", "1.2.x", "9" * 65, "../../etc", ".."])
 def test_an_instance_without_proper_uids_is_refused(site, keyword, value, recwarn):
     made = a_data_set()
@@ -128,16 +132,9 @@ def test_an_instance_without_proper_uids_is_refused(site, keyword, value, recwar
 
 def with_data_set(file: bytes, data_set: Dataset) -> bytes:
     """`file` with another data set behind its head."""
-    import io
-
-    from pydicom.filewriter import write_dataset
-
-    from pydicom.filebase import DicomBytesIO
-
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_dataset(buffer, data_set)
-    assert io is not None
     return file[: 144 + int.from_bytes(file[140:144], "little")] + buffer.getvalue()
 
 
