@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service import leash
 from service.app import create_app
 from service.archive.open import open_archive
+from service.dicom.vr import load_dictionaries
 from service.settings import Settings
 
 _HEAD_LIMIT = 64 << 10
@@ -61,6 +63,7 @@ def serve(
             backlog=_BACKLOG,
         )
         server = _Server(config)
+        threading.Thread(target=load_dictionaries, name="dictionaries", daemon=True).start()
         if leashed_to is not None:
             leash.hold(leashed_to, server.stop)
         server.run(sockets=[listener])

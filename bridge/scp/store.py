@@ -9,7 +9,7 @@ from bridge.scp.identity import Verdict, compare
 from bridge.upper.association import Association
 from bridge.upper.command import Command, Operation, Tag
 from bridge.upper.messages import DataSet, Message
-from bridge.upper.negotiation import Offer, choose_for_storage
+from bridge.upper.negotiation import Context, Offer, choose_for_storage
 from service.dicom.errors import ArchiveError
 from service.dicom.part10 import file_head
 from service.dicom.resource import is_uid
@@ -34,7 +34,7 @@ class Store:
         return Offer(choose_for_storage) if stored else None
 
     async def serve(self, message: Message, association: Association) -> int:
-        status = refusal(message.context.abstract, message.command)
+        status = refusal(message.context, message.command)
         if status is None and message.data is not None:
             status = await self._pass_on(message, message.data, association)
         elif status is None:
@@ -72,13 +72,13 @@ class Store:
         return status
 
 
-def refusal(abstract: str, command: Command) -> int | None:
+def refusal(context: Context, command: Command) -> int | None:
     """Why a C-STORE is refused on the word of its command set alone, `None` if it is not.
 
     The class need not be the context's: related general classes differ (PS3.4 B.3.1.4), and so do the
     classes of careless senders; what counts is the data set.
     """
-    if not classes.is_storage(abstract):
+    if not classes.is_storage(context.abstract, context.service_class):
         return statuses.CLASS_UNSUPPORTED
     sop_class = command.text(Tag.AFFECTED_SOP_CLASS)
     sop_instance = command.text(Tag.AFFECTED_SOP_INSTANCE)

@@ -15,7 +15,7 @@ from bridge.upper.messages import Assembler, AssociationLost, Message
 from bridge.upper.negotiation import Context
 from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
 
-RECEIVE_BYTES = 1 << 18
+RECEIVE_BYTES = 1 << 16
 _LINGER_BYTES = 1 << 20  # what a peer may still send after our last PDU
 _QUEUED_MESSAGES = 4
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)

@@ -41,13 +41,15 @@ _LAST_RESORTS = (syntaxes.IMPLICIT_LE, syntaxes.EXPLICIT_BE)
 class Context:
     """An accepted presentation context.
 
-    `peer_serves` says that role selection made the peer an SCP of the class, as for C-GET.
+    `peer_serves` says that role selection made the peer an SCP of the class, as for C-GET;
+    `service_class` is what common extended negotiation said of the class, or empty.
     """
 
     context_id: int
     abstract: str
     syntax: str
     peer_serves: bool = False
+    service_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,10 @@ def accept(
     agreed_roles: dict[str, Role] = {}
     agreed_extended: dict[str, bytes] = {}
     for proposal in _distinct(request.contexts)[:MOST_CONTEXTS]:
-        offer = catalogue(proposal.abstract, service_classes.get(proposal.abstract, ""))
+        service_class = service_classes.get(proposal.abstract, "")
+        offer = catalogue(proposal.abstract, service_class)
         role = roles.get(proposal.abstract)
-        context = _context(proposal, offer, role)
+        context = _context(proposal, offer, role, service_class)
         if isinstance(context, AnsweredContext):
             answers.append(context)
             continue
@@ -149,7 +152,9 @@ def _distinct(proposals: Sequence[ProposedContext]) -> list[ProposedContext]:
     return list(by_id.values())
 
 
-def _context(proposal: ProposedContext, offer: Offer | None, role: Role | None) -> Context | AnsweredContext:
+def _context(
+    proposal: ProposedContext, offer: Offer | None, role: Role | None, service_class: str
+) -> Context | AnsweredContext:
     # A refusal must carry a transfer syntax too, and nobody reads it (PS3.8 Table 9-18).
     said = proposal.syntaxes[0] if proposal.syntaxes else syntaxes.IMPLICIT_LE
     if proposal.context_id % 2 == 0:
@@ -160,4 +165,4 @@ def _context(proposal: ProposedContext, offer: Offer | None, role: Role | None) 
     syntax = offer.choose(proposal.syntaxes, peer_serves)
     if syntax is None:
         return AnsweredContext(proposal.context_id, TRANSFER_SYNTAXES_UNKNOWN, said)
-    return Context(proposal.context_id, proposal.abstract, syntax, peer_serves)
+    return Context(proposal.context_id, proposal.abstract, syntax, peer_serves, service_class)

@@ -15,7 +15,9 @@ from service.dicom.elements import (
     UNDEFINED,
     Encoding,
     Head,
+    actual_encoding,
     as_implicit,
+    item_encoding,
     read_head,
 )
 from service.dicom.errors import NotDicom
@@ -27,6 +29,7 @@ Read = Callable[[Extent], Buffer]
 
 _MAX_DEPTH = 200
 _WINDOW = 64 << 10
+_HEAD = 12  # bytes of the longest element head
 _PIXEL_REPRESENTATION = 0x00280103
 _ITEM_BEGINS = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
 _ITEM_ENDS = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
@@ -39,6 +42,7 @@ def explicit_little(read: Read, extent: Extent, encoding: Encoding, *, block_siz
     `read` gives any bytes of the object, up to `block_size` at a time. `NotDicom` if it cannot be walked.
     """
     cursor = _Cursor(read, extent.offset, extent.end, block_size)
+    encoding = actual_encoding(cursor.peek(), 0, encoding)
     gathered: list[bytes] = []
     size = 0
     for block in _data_set(cursor, extent.end, Scope(encoding)):
@@ -72,13 +76,19 @@ class _Cursor:
 
     def head(self, encoding: Encoding) -> Head:
         """The head of the element here; the cursor moves to its value."""
-        self._fill(12)
+        self._fill(_HEAD)
         at = self.position - self._base
         head = read_head(self._window, at, len(self._window), encoding)
         if head is None:
             raise NotDicom("The data set ends inside an element.")
         self.position = self._base + head.start
         return head
+
+    def peek(self) -> bytes:
+        """The next bytes, enough for the head of an element; the cursor stays."""
+        self._fill(_HEAD)
+        at = self.position - self._base
+        return self._window[at : at + _HEAD]
 
     def value(self, length: int) -> Iterator[bytes]:
         """The next `length` bytes, in blocks; the cursor moves behind them."""
@@ -142,8 +152,9 @@ def _sequence(cursor: _Cursor, head: Head, vr: str, scope: Scope) -> Iterator[by
         if item.tag != ITEM:
             raise NotDicom("A sequence holds something that is not an item.")
         number += 1
-        inner = Scope(encoding, scope, head.tag, number)
         item_end = None if item.length == UNDEFINED else cursor.position + item.length
+        shown = item_encoding(cursor.peek(), 0, min(_HEAD, item.length), encoding)
+        inner = Scope(shown, scope, head.tag, number)
         yield _ITEM_BEGINS
         yield from _data_set(cursor, item_end, inner)
         yield _ITEM_ENDS

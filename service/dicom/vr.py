@@ -117,3 +117,9 @@ def settle(entry: str | None, *, signed: bool, words: int) -> str:
     if entry == _SIGN_DEPENDENT:
         return "SS" if signed else "US"
     return "OW"  # "OB or OW" is OW where the VR is not written out (PS3.5 A.1)
+
+
+def load_dictionaries() -> None:
+    """Read the attribute dictionaries now, which takes about a second, instead of at the first need."""
+    dictionary_entry(0x00080005)
+    private_entry("", 0x00091001)

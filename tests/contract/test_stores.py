@@ -77,7 +77,7 @@ class StoreContract:
             "studies/1/2/a.dcm",
             "studies/1/3/b.dcm",
         ]
-        assert all(0 <= age < 60 for _, age in store.keys())
+        assert all(0 <= age < 60 for _, age in store.keys("studies"))
 
     def test_a_large_body_is_kept_whole(self, store):
         blocks = [bytes([number]) * (1 << 20) for number in range(12)]

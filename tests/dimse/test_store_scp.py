@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from bridge.upper import pdu
+from bridge.upper.associate import UserInformation
 from bridge.upper.command import Operation, Tag
 from service.dicom.part10 import file_head
 from tests.dimse.dimse_peers import (
@@ -169,6 +170,17 @@ def test_a_store_on_a_verification_context_is_refused(bridge: Bridge):
     instance = an_instance()
 
     assert stored_with_status(bridge, *a_store(instance, 3)) == 0x0122
+
+
+def test_a_store_on_a_class_negotiated_as_storage_is_taken(bridge: Bridge, archive: Archive):
+    worklist = "1.2.840.10008.5.1.4.31"
+    user = UserInformation(max_length=16384, service_classes=((worklist, "1.2.840.10008.4.2"),))
+    with RawPeer(bridge.address) as peer:
+        peer.associate(a_context(1, worklist), user=user)
+        peer.send(b"".join(a_store(an_instance(sop_class=worklist))))
+
+        assert peer.response().status == 0x0000
+    assert len(archive.parts) == 1
 
 
 @pytest.mark.parametrize("operation", [Operation.C_FIND, Operation.C_MOVE, Operation.N_ACTION, 0x0666])

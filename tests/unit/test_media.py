@@ -40,7 +40,7 @@ ROWS = [
     ("image/png", [DICOM_MANY, DICOM_ONE], None),
     ("application/dicom; q=0", [DICOM_ONE], None),
     ("application/dicom; q=0, */*", [DICOM_MANY, DICOM_ONE], DICOM_MANY),
-    ("application/dicom;q=.2, multipart/related;type=application/dicom;q=.3", [DICOM_ONE, DICOM_MANY], DICOM_MANY),
+    ("application/dicom;q=.2, multipart/related;q=.3", [DICOM_ONE, DICOM_MANY], DICOM_MANY),
     ("application/dicom;q=1.5", [DICOM_ONE], None),
     ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", [JSON], JSON),
     ("application/json", [JSON], JSON),

@@ -1,6 +1,7 @@
 """Retrieve of objects, metadata, bulk data and frames (PS3.18 10.4)."""
 
 import base64
+from collections.abc import Buffer
 
 import pytest
 
@@ -24,7 +25,7 @@ def keep(site, file: bytes) -> str:
     response = site.post(file)
     assert response.status_code in (200, 202), response.text
     url = response.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
-    return url.removeprefix("http://testserver/dicom-web")
+    return str(url).removeprefix("http://testserver/dicom-web")
 
 
 def encapsulated(*codestreams: bytes, syntax: str = J2K, **attributes) -> bytes:
@@ -295,7 +296,12 @@ def test_a_frame_is_one_ranged_read(open_site, monkeypatch):
     held: Held = site.archive.instances(resource_of(path))[0]
     reads: list[Extent] = []
     real = MemoryStore.read
-    monkeypatch.setattr(MemoryStore, "read", lambda *args: reads.append(args[2]) or real(*args))
+
+    def read(store: MemoryStore, key: str, extent: Extent) -> Buffer:
+        reads.append(extent)
+        return real(store, key, extent)
+
+    monkeypatch.setattr(MemoryStore, "read", read)
     assert site.get(path + "/frames/4", OCTETS).content == FRAMES[3]
     assert held.pixels is not None
     assert reads == [Extent(held.pixels.extent.offset + 3 * 32, 32)]

@@ -1,10 +1,14 @@
 """Store: outcomes per instance, and bodies that are not what they should be (PS3.18 10.5)."""
 
+from typing import Any
+
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from service.archive import intake
+from service.dicom import attributes
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from service.index.port import OnDuplicate
 from tests.making import CT, a_ct, a_data_set, a_file, add_pixels, new_uid
@@ -19,8 +23,8 @@ def reasons(response) -> list[int]:
     return [item["00081197"]["Value"][0] for item in items]
 
 
-def stored(response) -> list[dict]:
-    return response.json().get("00081199", {}).get("Value", [])
+def stored(response) -> list[dict[str, Any]]:
+    return list(response.json().get("00081199", {}).get("Value", []))
 
 
 def test_a_stored_instance_is_named_with_its_url(site):
@@ -92,15 +96,15 @@ def test_another_preamble_is_the_same_content(site):
 )
 def test_other_content_under_the_same_uids_is_for_the_policy(open_site, policy, status, kept):
     site = open_site(on_duplicate=policy)
-    uids = {"study": new_uid(), "series": new_uid(), "instance": new_uid()}
-    site.post(a_ct(**uids, AccessionNumber="A1"))
-    response = site.post(a_ct(**uids, AccessionNumber="B2"))
+    study, series, instance = new_uid(), new_uid(), new_uid()
+    site.post(a_ct(study=study, series=series, instance=instance, AccessionNumber="A1"))
+    response = site.post(a_ct(study=study, series=series, instance=instance, AccessionNumber="B2"))
     assert response.status_code == status
     if policy is OnDuplicate.REFUSE:
         assert reasons(response) == [0x0111]
     if policy is OnDuplicate.KEEP:
         assert stored(response)[0]["00081196"]["Value"] == [0xB006]
-    (found,) = site.get(f"/studies/{uids['study']}/metadata").json()
+    (found,) = site.get(f"/studies/{study}/metadata").json()
     assert found["00080050"]["Value"] == [kept]
     assert len(list(site.store.keys())) == 1
 
@@ -246,14 +250,12 @@ def test_an_answer_in_a_type_we_do_not_make_is_refused_before_the_body_is_read(s
 
 
 def test_a_fault_of_one_object_is_not_the_others(site, monkeypatch, caplog):
-    from service.archive import intake
-
     def describe_or_fail(elements):
         if b'"B2"' in elements[0x00080050]:
             raise ValueError("Doe^Jane")
         return real(elements)
 
-    real = intake.describe
+    real = attributes.describe
     monkeypatch.setattr(intake, "describe", describe_or_fail)
     response = site.post_parts(a_ct(AccessionNumber="B2"), a_ct())
     assert response.status_code == 202
