@@ -13,7 +13,7 @@ from bridge.scp.echo import Echo
 from bridge.scp.listener import Listener
 from bridge.scp.store import Store
 from bridge.settings import BridgeSettings, read_settings
-from service import leash
+from service import leash, logs
 from service.environment import SettingError
 
 log = logging.getLogger("isthmus.bridge")
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bridge", description="DIMSE on one side, DICOMweb on the other.")
     parser.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.set_up()
     try:
         settings = read_settings(os.environ)
     except SettingError as error:

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service import leash
 from service.app import create_app
 from service.archive.open import open_archive
-from service.dicom.vr import load_dictionaries
+from service.dicom import dictionary
 from service.settings import Settings
 
 _HEAD_LIMIT = 64 << 10
@@ -63,7 +63,7 @@ def serve(
             backlog=_BACKLOG,
         )
         server = _Server(config)
-        threading.Thread(target=load_dictionaries, name="dictionaries", daemon=True).start()
+        threading.Thread(target=dictionary.load, name="dictionary", daemon=True).start()
         if leashed_to is not None:
             leash.hold(leashed_to, server.stop)
         server.run(sockets=[listener])

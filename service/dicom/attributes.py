@@ -5,13 +5,13 @@ Attributes of the patient are kept with the study.
 """
 
 import enum
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
+from service.dicom.dictionary import entry_of, tag_of
 from service.dicom.names import fold_name
 from service.dicom.record import Description
 from service.dicom.resource import Level
@@ -223,9 +223,7 @@ def find_tag(name: str) -> tuple[int, str] | None:
         return _KEYWORDS[name]
     if not _KEYWORD.fullmatch(name):
         return None
-    from pydicom.datadict import tag_for_keyword  # 0.3 s that no ordinary request needs
-
-    known = tag_for_keyword(name)
+    known = tag_of(name)
     return None if known is None else (known, _dictionary_vr(known))
 
 
@@ -235,14 +233,9 @@ def attribute_name(path: Sequence[int]) -> str:
     return ".".join(words.get(tag) or f"{tag:08X}" for tag in path)
 
 
-@functools.lru_cache(maxsize=1024)
 def _dictionary_vr(tag: int) -> str:
-    from pydicom.datadict import dictionary_VR
-
-    try:
-        return dictionary_VR(tag)[:2]  # the first of "US or SS", "OB or OW"
-    except KeyError:
-        return ""
+    entry = entry_of(tag)
+    return entry[0][:2] if entry is not None else ""  # the first of "US or SS", "OB or OW"
 
 
 def empty_member(row: Attribute) -> bytes:

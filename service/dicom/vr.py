@@ -4,8 +4,9 @@ The attribute dictionaries are pydicom's. They are read at the first attribute w
 the object itself does not tell, which objects in explicit VR seldom have.
 """
 
-import functools
 from collections.abc import Mapping
+
+from service.dicom.dictionary import entry_of, private_vr_of
 
 # PS3.5 Table 7.1-1: these have two reserved bytes and a 32-bit length in explicit VR; the rest 16 bits.
 LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
@@ -72,32 +73,20 @@ def depends_on_sign(entry: str) -> bool:
     return entry.startswith(_SIGN_DEPENDENT)
 
 
-@functools.lru_cache(maxsize=8192)
 def dictionary_entry(tag: int) -> str | None:
     """The value representation that PS3.6 gives a standard attribute, as printed there ("US or SS").
 
     `None` for an attribute that is not in it; group lengths are UL (PS3.5 7.2).
     """
-    from pydicom.datadict import dictionary_VR
-
     if tag & 0xFFFF == 0:
         return "UL"
-    try:
-        entry = dictionary_VR(tag)
-    except KeyError:
-        return None
-    return None if entry == "NONE" else entry
+    entry = entry_of(tag)
+    return None if entry is None or entry[0] == "NONE" else entry[0]
 
 
-@functools.lru_cache(maxsize=8192)
 def private_entry(creator: str, tag: int) -> str | None:
     """The value representation that the vendor of `creator` gives a private element, where known."""
-    from pydicom.datadict import private_dictionary_VR
-
-    try:
-        entry = private_dictionary_VR(tag, creator)
-    except KeyError:
-        return None
+    entry = private_vr_of(creator, tag)
     return "OB or OW" if entry == "OB_OW" else entry
 
 
@@ -117,9 +106,3 @@ def settle(entry: str | None, *, signed: bool, words: int) -> str:
     if entry == _SIGN_DEPENDENT:
         return "SS" if signed else "US"
     return "OW"  # "OB or OW" is OW where the VR is not written out (PS3.5 A.1)
-
-
-def load_dictionaries() -> None:
-    """Read the attribute dictionaries now, which takes about a second, instead of at the first need."""
-    dictionary_entry(0x00080005)
-    private_entry("", 0x00091001)

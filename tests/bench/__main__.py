@@ -1,0 +1,38 @@
+"""`python -m tests.bench [SCENARIO…] [--rounds N]`: ratios against named baselines of the same run."""
+
+import argparse
+import sys
+import time
+
+from tests.bench import cstore, frame, metadata, stow
+from tests.bench.figures import heading
+from tests.bench.rig import Failed, Rig
+
+SCENARIOS = {module.NAME: module.run for module in (stow, metadata, frame, cstore)}
+
+
+def main() -> int:
+    """Print the figures of the scenarios asked for, of all by default."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured")
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.scenarios) - set(SCENARIOS))
+    if unknown or asked.rounds < 1:
+        parser.error(f"no such scenario: {', '.join(unknown)}" if unknown else "at least one round")
+    begun = time.monotonic()
+    print(heading())
+    with Rig() as rig:
+        for name in asked.scenarios or SCENARIOS:
+            try:
+                for finding in SCENARIOS[name](rig, asked.rounds):
+                    print(finding.line(), flush=True)
+            except Failed as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                return 1
+    print(f"{asked.rounds} rounds, {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
