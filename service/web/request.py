@@ -13,6 +13,7 @@ from service.settings import Settings
 from service.web.finished import FinishedAnswers
 from service.web.rim import Crossing
 
+_LOOPBACK = ("127.0.0.1", "::1")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -47,9 +48,11 @@ def base_url(request: Request) -> str:
     `BadRequest` for a Host header that is none: it is written into answers.
     """
     authority = request.headers.get("host", "")
-    if not authority:
-        host, port = request.scope.get("server") or ("localhost", None)
-        authority = f"{host}:{port}" if port else str(host)
+    host, port = request.scope.get("server") or ("localhost", None)
+    own_name = authority == host or (authority == "localhost" and host in _LOOPBACK)
+    # dicomweb-client (Python) names our own address in Host without the port that it connected to.
+    if not authority or (own_name and port not in (None, 80, 443)):
+        authority = f"{authority or host}:{port}" if port else str(host)
     if not _AUTHORITY.fullmatch(authority):
         raise BadRequest("The Host header is malformed.")
     return f"{request.url.scheme}://{authority}{house(request).settings.prefix}"

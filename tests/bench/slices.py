@@ -2,6 +2,7 @@
 
 import functools
 import random
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -14,7 +15,7 @@ JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _PLACEHOLDER = b"2.25.7700000000"
 
 # What a CT scanner writes beside the identification and the pixel description, by keyword.
-_SAME_IN_EACH: dict[str, object] = {
+_SAME_IN_EACH: dict[str, Any] = {
     "SpecificCharacterSet": "ISO_IR 100",
     "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
     "InstanceCreationDate": "20240131",

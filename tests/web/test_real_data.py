@@ -1,15 +1,12 @@
 """Every real file in by STOW-RS and out again, each compared with what it was."""
 
-import hashlib
 from collections import defaultdict
+from pathlib import Path
 
-import numpy as np
 import pytest
-from pydicom import config
-from pydicom.dataset import Dataset
 
-from service.dicom.syntaxes import BY_UID, EXPLICIT_BE
-from tests.reading import data_set, differences, parts_of, turned
+from tests.comparing import what_is_wrong
+from tests.reading import data_set, parts_of
 from tests.sites import Site
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, about the files
@@ -61,75 +58,6 @@ def test_every_real_file_goes_in_is_found_and_comes_out_as_it_was(filled, real_d
     assert len(filled) > 400
 
 
-def what_is_wrong(site, url: str, content: bytes, row: dict[str, str]) -> list[str]:
-    wrong: list[str] = []
-    response = site.get(url, "application/dicom; transfer-syntax=*")
-    if response.status_code != 200:
-        return [f"GET {response.status_code} {response.text[:200]}"]
-    syntax = row["transfer_syntax"]
-    before = data_set(content)
-    if content[128:132] == b"DICM" and BY_UID[syntax].leaves_as_stored:
-        fits = before.file_meta.get("MediaStorageSOPInstanceUID") == before.SOPInstanceUID
-        if response.content != content and (fits or data_set_of(response.content) != data_set_of(content)):
-            wrong.append("the object is not byte for byte what was sent")
-    else:
-        wrong += rewritten_differs(content, response.content, syntax)
-    metadata = site.get(url + "/metadata")
-    if metadata.status_code != 200 or len(metadata.json()) != 1:
-        wrong.append(f"metadata {metadata.status_code}")
-    return wrong + wrong_frame(site, url, row, before)
-
-
-def rewritten_differs(content: bytes, sent: bytes, syntax: str) -> list[str]:
-    if syntax != EXPLICIT_BE:
-        return differences(data_set(content), data_set(sent), big_endian=False)
-    # A value of UN is copied as it is (PS3.5 6.2.2): compare its bytes, not what a vendor means by them.
-    config.replace_un_with_known_vr = False
-    try:
-        return differences(data_set(content), data_set(sent), big_endian=True)
-    finally:
-        config.replace_un_with_known_vr = True
-
-
-def wrong_frame(site, url: str, row: dict[str, str], before: Dataset) -> list[str]:
-    """Native frames against the pixels that independent decoders agree on.
-
-    Where decoders give something else than what is stored (bits unpacked or masked, planes or chroma
-    interleaved), against the stored bytes as pydicom reads them.
-    """
-    syntax = BY_UID.get(row["transfer_syntax"])
-    if not row["pixel_sha256_frame1"] or syntax is None or syntax.encapsulated:
-        return []
-    response = site.get(url + "/frames/1", "application/octet-stream")
-    if response.status_code != 200:
-        return [f"frame {response.status_code} {response.text[:200]}"]
-    pixels = response.content
-    if row["bits_alloc_stored_repr"].startswith("1/"):
-        bits = np.unpackbits(np.frombuffer(pixels, np.uint8), bitorder="little")
-        pixels = bits[: before.Rows * before.Columns].tobytes()
-    if hashlib.sha256(pixels).hexdigest() == row["pixel_sha256_frame1"]:
-        return []
-    decoded_otherwise = (
-        "masking" in row["pixel_note"]
-        or row["photometric"] == "YBR_FULL_422"
-        or before.get("PlanarConfiguration") == 1
-    )
-    stored = before.PixelData
-    if syntax.big_endian and before["PixelData"].VR == "OW":
-        stored = turned(stored, 2)
-    first = before.Rows * before.Columns * before.get("SamplesPerPixel", 1) * before.BitsAllocated // 8
-    if row["photometric"] == "YBR_FULL_422":
-        first = first * 2 // 3
-    if decoded_otherwise and response.content == stored[:first]:
-        return []
-    return [f"the first frame differs ({row['photometric']}, {row['bits_alloc_stored_repr']})"]
-
-
-def data_set_of(content: bytes) -> bytes:
-    """The bytes behind the file meta information, whose group length is right in these files."""
-    return content[144 + int.from_bytes(content[140:144], "little") :]
-
-
 def test_the_verdict_on_every_malformed_file_is_that_of_the_manifest(open_site, real_data, manifest):
     problems: list[str] = []
     for row in manifest:
@@ -177,3 +105,20 @@ def test_parts_of_a_series_are_the_objects_in_order(site, real_data):
     )
     instances = [data_set(part.content).SOPInstanceUID for part in parts_of(response)]
     assert instances == [data_set(file.read_bytes()).SOPInstanceUID for file in files]
+
+
+def test_the_small_files_of_the_tests_come_out_as_they_went_in(site):
+    files = sorted((Path(__file__).resolve().parents[1] / "data" / "dicom").glob("*.dcm"))
+    problems: list[str] = []
+    for file in files:
+        content = file.read_bytes()
+        response = site.post(content)
+        assert response.status_code in (200, 202), (file.name, response.text)
+        url = response.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+        row = {
+            "transfer_syntax": str(data_set(content).file_meta.TransferSyntaxUID),
+            "pixel_sha256_frame1": "",
+        }
+        problems += [f"{file.name}: {text}" for text in what_is_wrong(site, url, content, row)]
+    assert not problems, "\n".join(problems)
+    assert len(files) == 9

@@ -1,0 +1,118 @@
+"""Bodies that stall or are cut, spoken to the application itself: no socket could be so exact."""
+
+import asyncio
+import json
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from service.app import create_app
+from service.settings import Settings
+from tests.making import a_ct
+from tests.sites import Site
+
+HEAD = b"--bnd\r\nContent-Type: application/dicom\r\n\r\n"
+MULTIPART = b'multipart/related; type="application/dicom"; boundary=bnd'
+
+
+class Sender:
+    """An ASGI client that sends `blocks`, then does what `then` says: stall, cut or end."""
+
+    def __init__(self, *blocks: bytes, then: str, media_type: bytes = MULTIPART) -> None:
+        self._blocks = list(blocks)
+        self._then = then
+        self._media_type = media_type
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+
+    def send_to(self, site: Site, **settings: Any) -> "Sender":
+        app = create_app(site.archive, Settings(**settings))
+        asyncio.run(asyncio.wait_for(self.post(app), 20))
+        return self
+
+    async def post(self, app: ASGIApp) -> None:
+        """Be the client of one request."""
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/dicom-web/studies",
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "server": ("testserver", 80),
+            "headers": [(b"host", b"testserver"), (b"content-type", self._media_type)],
+            "state": {},
+        }
+        await app(scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._blocks:
+            block = self._blocks.pop(0)
+            more = bool(self._blocks) or self._then != "end"
+            return {"type": "http.request", "body": block, "more_body": more}
+        if self._then == "cut":
+            return {"type": "http.disconnect"}
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+        else:
+            self.body += message.get("body", b"")
+
+
+def test_a_body_that_stalls_is_timed_out(site):
+    sender = Sender(HEAD + a_ct()[:100], then="stall").send_to(site, body_stall_s=0.05)
+    assert sender.status == 408
+    assert sender.headers[b"connection"] == b"close"
+    assert "No byte of the body came for 0.05 seconds" in json.loads(sender.body)["detail"]
+    assert list(site.store.keys()) == []
+
+
+def test_a_stalled_body_keeps_its_complete_parts(site):
+    sender = Sender(HEAD + a_ct() + b"\r\n" + HEAD + b"x", then="stall").send_to(site, body_stall_s=0.05)
+    assert sender.status == 202
+    assert len(json.loads(sender.body)["00081199"]["Value"]) == 1
+    assert len(site.get("/instances").json()) == 1
+
+
+def test_a_connection_cut_inside_a_part_keeps_the_complete_ones_only(site):
+    whole, cut = a_ct(), a_ct()
+    Sender(HEAD + whole + b"\r\n" + HEAD, cut[:-1], then="cut").send_to(site)
+    assert len(site.get("/instances").json()) == 1
+    assert len(list(site.store.keys())) == 1
+
+
+def test_a_single_part_body_that_is_cut_is_not_stored_even_if_it_could_be_read(site):
+    Sender(a_ct(), then="cut", media_type=b"application/dicom").send_to(site)
+    assert site.get("/instances").status_code == 204
+    assert list(site.store.keys()) == []
+
+
+def test_a_body_may_come_byte_by_byte(site):
+    body = b"\r\n" + HEAD + a_ct() + b"\r\n--bnd--"
+    sender = Sender(*(body[at : at + 1] for at in range(len(body))), then="end").send_to(site)
+    assert sender.status == 200
+
+
+def test_waiting_for_bodies_takes_no_thread(site):
+    """More bodies than there are threads stall, and another client is served meanwhile."""
+
+    async def stalled_and_served() -> list[int]:
+        app = create_app(site.archive, Settings(body_stall_s=10.0, store_threads=2))
+        stalled = [
+            asyncio.ensure_future(Sender(HEAD + a_ct()[:200], then="stall").post(app)) for _ in range(150)
+        ]
+        served = [Sender(HEAD + a_ct() + b"\r\n--bnd--", then="end") for _ in range(3)]
+        for sender in served:
+            await asyncio.wait_for(sender.post(app), 5)
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+        return [sender.status for sender in served]
+
+    assert asyncio.run(stalled_and_served()) == [200, 200, 200]
