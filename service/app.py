@@ -17,7 +17,7 @@ from service.web import bulkdata, frames, health, metadata, problems, qido, stow
 from service.web.finished import FinishedAnswers
 from service.web.journal import Journal
 from service.web.request import House
-from service.web.rim import Crossing
+from service.web.rim import Admission, Crossing
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -63,7 +63,8 @@ def create_app(
         archive=archive,
         settings=settings,
         reads=Crossing("reads", threads=settings.read_threads, queue=settings.read_queue),
-        stores=Crossing("stores", threads=settings.store_threads, queue=settings.store_queue),
+        stores=Crossing("stores", threads=settings.store_threads, queue=settings.uploads),
+        uploads=Admission("store requests", settings.uploads),
         finished=FinishedAnswers(settings.metadata_cache),
         beside=beside,
     )

@@ -32,7 +32,7 @@ class Settings:
     read_threads: int = 8
     read_queue: int = 256
     store_threads: int = 8
-    store_queue: int = 256
+    uploads: int = 512
     write_threads: int = 4
     batch_instances: int = 100
     batch_bytes: int = 16 << 20

@@ -10,6 +10,18 @@ from service.dicom.record import Held
 from service.dicom.resource import InstanceKey, Resource
 from service.index.port import Answer, Documents
 
+__all__ = [
+    "Answer",
+    "Archive",
+    "Documents",
+    "Held",
+    "Intake",
+    "Outcome",
+    "Refused",
+    "ServedArchive",
+    "Stored",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:

@@ -24,10 +24,15 @@ class LocalStore:
     under `.incoming` first and renamed. Either way a crash leaves at most a file that no row names.
     """
 
-    def __init__(self, root: Path, *, keep_in_memory: int = 8 << 20) -> None:
-        """`keep_in_memory` is the size in bytes up to which a body waits for its key in memory."""
+    def __init__(self, root: Path, *, keep_in_memory: int = 8 << 20, keep_together: int = 256 << 20) -> None:
+        """`keep_in_memory` is the size in bytes up to which a body waits for its key in memory.
+
+        All bodies together keep at most about `keep_together`; beyond it they wait in files.
+        """
         self._root = root.absolute()
         self._keep_in_memory = keep_in_memory
+        self._keep_together = keep_together
+        self._kept = 0
         self._known_folders: set[Path] = set()
         self._lock = threading.Lock()
         try:
@@ -36,7 +41,7 @@ class LocalStore:
             raise _unavailable(cause) from cause
 
     def begin(self) -> Upload:
-        return _LocalUpload(self, self._keep_in_memory)
+        return _LocalUpload(self)
 
     def read(self, key: str, extent: Extent) -> bytes:
         if extent.length > _MAX_READ:
@@ -101,6 +106,19 @@ class LocalStore:
             self._known_folders.add(folder)
         return folder
 
+    def keeps(self, size: int, more: int) -> bool:
+        """Whether a body of `size` bytes may keep `more` of them in memory; if so they are counted."""
+        with self._lock:
+            if size + more > self._keep_in_memory or self._kept + more > self._keep_together:
+                return False
+            self._kept += more
+            return True
+
+    def release(self, size: int) -> None:
+        """Count `size` bytes as no longer kept in memory."""
+        with self._lock:
+            self._kept -= size
+
     def forget_folder(self, folder: Path) -> None:
         """Look again whether `folder` exists before the next write into it."""
         self._known_folders.discard(folder)
@@ -116,9 +134,8 @@ class LocalStore:
 class _LocalUpload:
     """A body in memory up to a limit, from there on in a file under `.incoming`."""
 
-    def __init__(self, store: LocalStore, keep_in_memory: int) -> None:
+    def __init__(self, store: LocalStore) -> None:
         self._store = store
-        self._keep_in_memory = keep_in_memory
         self._blocks: list[Buffer] = []
         self._held = 0
         self._descriptor: int | None = None
@@ -130,8 +147,10 @@ class _LocalUpload:
                 _write_all(self._descriptor, [block])
                 return
             self._blocks.append(block)
-            self._held += memoryview(block).nbytes
-            if self._held > self._keep_in_memory:
+            size = memoryview(block).nbytes
+            if self._store.keeps(self._held, size):
+                self._held += size
+            else:
                 self._spill()
         except OSError as cause:
             self.abort()
@@ -150,10 +169,10 @@ class _LocalUpload:
         except OSError as cause:
             self.abort()
             raise _unavailable(cause) from cause
-        self._blocks.clear()
+        self._let_go()
 
     def abort(self) -> None:
-        self._blocks.clear()
+        self._let_go()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -165,7 +184,13 @@ class _LocalUpload:
         self._descriptor, name = tempfile.mkstemp(dir=self._store.incoming)
         self._temporary = Path(name)
         _write_all(self._descriptor, self._blocks)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep no block in memory any more."""
         self._blocks.clear()
+        self._store.release(self._held)
+        self._held = 0
 
     def _place(self, key: str) -> None:
         target = self._store.path_of(key)

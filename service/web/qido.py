@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.archive.port import Answer
 from service.dicom.errors import NotAcceptable
 from service.dicom.media import DICOM_JSON, Representation, negotiate
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, require_uid
 from service.dicom.syntaxes import available_values
-from service.index.port import Answer
 from service.web.request import base_url, house, wanted
 
 _OFFERS = (Representation(DICOM_JSON),)

@@ -11,7 +11,7 @@ from service.dicom.media import MediaRange, parse_accept
 from service.dicom.resource import Resource
 from service.settings import Settings
 from service.web.finished import FinishedAnswers
-from service.web.rim import Crossing
+from service.web.rim import Admission, Crossing
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -25,6 +25,7 @@ class House:
     settings: Settings
     reads: Crossing
     stores: Crossing
+    uploads: Admission
     finished: FinishedAnswers
     beside: tuple[str, int] | None
 

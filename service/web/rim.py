@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from service.dicom.errors import Busy
@@ -44,3 +45,23 @@ class Crossing:
     def close(self) -> None:
         """Wait for what runs, drop what waits."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+class Admission:
+    """A limit on how many of something are there at once."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        self._what = what
+        self._limit = limit
+        self._inside = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Be one of them; `Busy` at once if there are too many. Used on the loop only."""
+        if self._inside >= self._limit:
+            raise Busy(f"{self._limit} {self._what} are in flight; try again shortly.")
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1

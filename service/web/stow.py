@@ -32,12 +32,13 @@ async def store(request: Request) -> Response:
     if not negotiate(wanted(request), _OFFERS):
         raise NotAcceptable("The Store Instances Response is available as DICOM JSON.", (DICOM_JSON,))
     base = base_url(request)
-    body = _body(request, here, study)
-    try:
-        trouble = await _push(request, here, body)
-    finally:
-        # Whatever happened to the rest of the body, the parts that came whole are kept.
-        outcomes = await here.stores.go_on(body.finish)
+    with here.uploads.one():
+        body = _body(request, here, study)
+        try:
+            trouble = await _push(request, here, body)
+        finally:
+            # Whatever happened to the rest of the body, the parts that came whole are kept.
+            outcomes = await here.stores.go_on(body.finish)
     return _answer(outcomes, trouble, base)
 
 
@@ -129,9 +130,7 @@ async def _push(request: Request, here: House, body: _Body) -> ArchiveError | No
     try:
         arriving = gathered(request, block_size=here.settings.read_block, stall_s=here.settings.body_stall_s)
         async for blocks in arriving:
-            if pushing is None:
-                await here.stores.run(_admitted)
-            else:
+            if pushing is not None:
                 await pushing
             pushing = asyncio.ensure_future(here.stores.go_on(body.push, blocks))
         if pushing is not None:
@@ -147,10 +146,6 @@ async def _push(request: Request, here: House, body: _Body) -> ArchiveError | No
         body.cut()
         return error
     return None
-
-
-def _admitted() -> None:
-    """What a store request waits for before its body is taken in: a place in the queue."""
 
 
 def _answer(outcomes: Sequence[Outcome], trouble: ArchiveError | None, base: str) -> Response:

@@ -130,6 +130,20 @@ class TestLocalStore(StoreContract):
         upload.abort()
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
+    def test_bodies_together_keep_within_a_bound(self, tmp_path):
+        store = LocalStore(tmp_path / "objects", keep_together=1000)
+        uploads = [store.begin() for _ in range(4)]
+        for upload in uploads:
+            upload.write(bytes(400))
+        waiting = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert len(waiting) == 2
+        for number, upload in enumerate(uploads):
+            upload.commit(f"studies/1/2/{number}.dcm")
+        another = store.begin()
+        another.write(bytes(900))
+        assert len([path for path in tmp_path.rglob("*") if path.parent.name == ".incoming"]) == 0
+        another.abort()
+
     def test_objects_are_for_their_owner_only(self, store, tmp_path):
         keep(store, KEY, b"abc")
         assert (tmp_path / "objects" / KEY).stat().st_mode & 0o077 == 0

@@ -20,7 +20,7 @@ WALLS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("service/store", ("service.index", "service.pixels", "service.web", "service.archive", "starlette")),
     ("service/index", ("service.store", "service.pixels", "service.web", "service.archive", "starlette")),
     ("service/pixels", ("service.store", "service.index", "service.web", "service.archive", "starlette")),
-    ("service/web", ("service.store", *S3, *SQL, *CODECS, "pynetdicom")),
+    ("service/web", ("service.store", "service.index", *S3, *SQL, *CODECS, "pynetdicom")),
     ("service", ("bridge", "pynetdicom")),
     ("bridge", ("service.store", "service.index", *S3, *SQL)),
 )
@@ -74,17 +74,6 @@ def test_one_folder_names_each_dependency():
         if not within(place(path), owners, "/")
         for name in imports(path)
         if within(name, dependency, ".")
-    ]
-    assert breaches == []
-
-
-# The values an index gives back are part of the archive's own port; its rooms are not.
-def test_the_web_knows_of_the_index_only_its_port():
-    breaches = [
-        f"{place(path)} imports {name}"
-        for path in modules("service/web")
-        for name in imports(path)
-        if within(name, ("service.index",), ".") and not within(name, ("service.index.port",), ".")
     ]
     assert breaches == []
 

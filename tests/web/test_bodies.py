@@ -116,3 +116,20 @@ def test_waiting_for_bodies_takes_no_thread(site):
         return [sender.status for sender in served]
 
     assert asyncio.run(stalled_and_served()) == [200, 200, 200]
+
+
+def test_more_uploads_than_allowed_are_told_to_come_back(site):
+    async def one_too_many() -> Sender:
+        app = create_app(site.archive, Settings(uploads=3))
+        stalled = [asyncio.ensure_future(Sender(HEAD, then="stall").post(app)) for _ in range(3)]
+        await asyncio.sleep(0)
+        late = Sender(HEAD + a_ct() + b"\r\n--bnd--", then="end")
+        await late.post(app)
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+        return late
+
+    late = asyncio.run(one_too_many())
+    assert late.status == 503
+    assert int(late.headers[b"retry-after"]) > 0

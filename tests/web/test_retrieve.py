@@ -10,6 +10,7 @@ from service.dicom.record import Held
 from service.dicom.resource import Resource
 from service.dicom.syntaxes import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, OCTETS, ROOT
 from service.store.memory import MemoryStore
+from service.web import metadata
 from tests.making import a_ct, a_data_set, a_file, add_pixels, new_uid
 from tests.reading import data_set, differences, parts_of, turned
 
@@ -181,6 +182,16 @@ def test_metadata_of_a_series_follow_its_changes_at_once(site):
             found = site.get(f"/studies/{study}/series/{series}/metadata").json()
             assert [one["00200013"]["Value"][0] for one in found] == list(range(1, count + 1))
     assert len(site.get(f"/studies/{study}/metadata").json()) == 3
+
+
+def test_metadata_of_many_instances_are_streamed(site, monkeypatch):
+    monkeypatch.setattr(metadata, "_AT_ONCE", 5)
+    monkeypatch.setattr(metadata, "_BATCH", 4)
+    study, series = new_uid(), new_uid()
+    site.post_parts(*(a_ct(study=study, series=series, InstanceNumber=number) for number in range(1, 12)))
+    response = site.get(f"/studies/{study}/series/{series}/metadata")
+    assert response.headers["content-type"] == "application/dicom+json"
+    assert [one["00200013"]["Value"] for one in response.json()] == [[number] for number in range(1, 12)]
 
 
 def test_metadata_name_the_root_that_the_client_used(site):
