@@ -1,8 +1,8 @@
 """multipart/related (RFC 2387, PS3.18 8.6.1.2) without I/O: a reader fed blocks, a writer of heads."""
 
 import enum
+import hashlib
 import re
-import secrets
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -183,12 +183,14 @@ def _parse_headers(block: bytes) -> dict[str, str]:
     return headers
 
 
-def new_boundary() -> str:
-    """A boundary that no content holds by chance, of letters and digits only.
+def boundary_of(identity: str) -> str:
+    """The boundary of the body with this identity, the same wherever that body is made.
 
-    Some clients look for it in the raw bytes of frames, others split headers without minding quotes.
+    The identity covers digests of the content, so no content can hold its own boundary, by chance or on
+    purpose. Of letters and digits only: some clients look for it in the raw bytes of frames, others
+    split headers without minding quotes.
     """
-    return f"isthmus{secrets.token_hex(24)}"
+    return f"isthmus{hashlib.sha256(identity.encode()).hexdigest()[:48]}"
 
 
 def part_head(boundary: str, content_type: str, *, location: str = "", length: int | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Buffer, Iterator, Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,11 +10,12 @@ from starlette.responses import Response
 from service.archive.bulk import BulkValue, bulk_value, pixel_parts
 from service.dicom.errors import BadRequest, NotAcceptable
 from service.dicom.media import Representation, negotiate
-from service.dicom.multipart import closing, new_boundary, part_head
+from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.syntaxes import OCTETS
+from service.web.conditional import entity_tag
 from service.web.frames import frame_offers
 from service.web.request import base_url, house, resource_of, wanted
-from service.web.sending import stream
+from service.web.sending import Body, send
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 
@@ -37,18 +39,14 @@ async def retrieve_bulkdata(request: Request) -> Response:
     agreed = next(iter(negotiate(ranges, offers)), None)
     if agreed is None:
         raise NotAcceptable("The bulk data are not available so.", tuple(map(str, offers)))
-    headers = {"Vary": "Accept"}
+    tag = entity_tag(held.digest, location, str(agreed))
     if agreed.multipart:
-        boundary = new_boundary()
-        blocks = _parts(values, agreed, location, boundary)
-        media_type = agreed.multipart_type(boundary)
+        boundary = boundary_of(tag)
+        blocks = partial(_parts, values, agreed, location, boundary)
+        body = Body(agreed.multipart_type(boundary), blocks, None, tag)
     else:
-        blocks, media_type = values[0].blocks(), agreed.content_type
-        if values[0].size is not None:
-            headers["Content-Length"] = str(values[0].size)
-    return await stream(
-        here.reads, blocks, status=200, headers=headers, media_type=media_type, block_size=block_size
-    )
+        body = Body(agreed.content_type, values[0].blocks, values[0].size, tag, ranges=True)
+    return await send(request, body, headers={})
 
 
 def tag_path(text: str) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Retrieve of frames (PS3.18 10.4): each one ranged read, by formula or by the frame table."""
 
 from collections.abc import Buffer, Iterator, Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,11 +9,12 @@ from starlette.responses import Response
 from service.archive.frames import Frame, frames_of
 from service.dicom.errors import BadRequest, NotAcceptable
 from service.dicom.media import Representation, negotiate
-from service.dicom.multipart import closing, new_boundary, part_head
+from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.record import Held
 from service.dicom.syntaxes import BY_UID, ENCAPSULATED_UNCOMPRESSED, EXPLICIT_LE, OCTETS
+from service.web.conditional import entity_tag
 from service.web.request import base_url, house, resource_of, wanted
-from service.web.sending import stream
+from service.web.sending import Body, send
 
 _MAX_FRAMES = 20_000
 
@@ -30,19 +32,15 @@ async def retrieve_frames(request: Request) -> Response:
     agreed = next(iter(negotiate(ranges, offers)), None)
     if agreed is None:
         raise NotAcceptable("The frames are not available so.", tuple(map(str, offers)))
-    headers = {"Vary": "Accept"}
+    tag = entity_tag(held.digest, request.path_params["frames"], str(agreed), base_url(request))
     if agreed.multipart:
-        boundary = new_boundary()
+        boundary = boundary_of(tag)
         location = f"{base_url(request)}{held.key.path}/frames/"
-        blocks = _parts(frames, agreed, location, boundary)
-        media_type = agreed.multipart_type(boundary)
+        blocks = partial(_parts, frames, agreed, location, boundary)
+        body = Body(agreed.multipart_type(boundary), blocks, _size(frames, agreed, location, boundary), tag)
     else:
-        blocks, media_type = frames[0].blocks(), agreed.content_type
-        if frames[0].size is not None:
-            headers["Content-Length"] = str(frames[0].size)
-    return await stream(
-        here.reads, blocks, status=200, headers=headers, media_type=media_type, block_size=block_size
-    )
+        body = Body(agreed.content_type, frames[0].blocks, frames[0].size, tag, ranges=True)
+    return await send(request, body, headers={})
 
 
 def frame_numbers(text: str) -> list[int]:
@@ -83,3 +81,15 @@ def _parts(frames: Sequence[Frame], agreed: Representation, location: str, bound
         )
         yield from frame.blocks()
     yield closing(boundary)
+
+
+def _size(frames: Sequence[Frame], agreed: Representation, location: str, boundary: str) -> int | None:
+    """The size of the multipart, where that of each frame is known."""
+    total = len(closing(boundary))
+    for frame in frames:
+        if frame.size is None:
+            return None
+        place = f"{location}{frame.number}"
+        head = part_head(boundary, agreed.content_type, location=place, length=frame.size)
+        total += len(head) + frame.size
+    return total

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.dicom import errors
+from service.web.conditional import RangeNotSatisfiable
 
 _log = logging.getLogger("isthmus.web")
 
@@ -27,6 +28,7 @@ HTTP_STATUS: Mapping[type[errors.ArchiveError], int] = {
     errors.TooLarge: 413,
     errors.TooMany: 413,
     errors.UnsupportedMedia: 415,
+    RangeNotSatisfiable: 416,
     errors.Busy: 503,
     errors.StoreUnavailable: 503,
     errors.IndexUnavailable: 503,
@@ -44,6 +46,7 @@ _TITLES = {
     409: "Conflict",
     413: "Content too large",
     415: "Unsupported media type",
+    416: "Range not satisfiable",
     500: "Internal error",
     502: "Bad gateway",
     503: "Service unavailable",
@@ -76,6 +79,8 @@ async def answer_archive_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     elif status in (502, 503, 504):
         headers["Retry-After"] = str(_RETRY_AFTER_S)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if status >= 500:
         _log.warning("error=%s route=%s", type(error).__name__, request.scope.get("route_name", "-"))
     available = error.available if isinstance(error, errors.NotAcceptable) else ()

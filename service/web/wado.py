@@ -2,20 +2,23 @@
 
 from collections.abc import Buffer, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.archive.port import Archive
-from service.archive.reading import object_blocks, object_size
+from service.archive.reading import blocks_of, object_blocks, object_size
 from service.dicom.errors import NotAcceptable
+from service.dicom.frames import Extent
 from service.dicom.media import DICOM, MediaRange, Representation, negotiate
-from service.dicom.multipart import closing, new_boundary, part_head
+from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.record import Held
 from service.dicom.resource import Level
 from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, available
+from service.web.conditional import entity_tag
 from service.web.request import base_url, house, resource_of, wanted
-from service.web.sending import stream
+from service.web.sending import Body, send
 
 
 async def retrieve(request: Request) -> Response:
@@ -25,27 +28,18 @@ async def retrieve(request: Request) -> Response:
     ranges = wanted(request)
     held = await here.reads.run(here.archive.instances, resource)
     plan = agree(ranges, held, single=resource.level is Level.INSTANCE)
-    headers = {"Vary": "Accept"}
+    headers: dict[str, str] = {}
     status = 200
     if plan.left_out:
         status = 206  # PS3.18 Table 10.4.3-1
         text = f"{plan.left_out} of {len(held)} instances are in no acceptable transfer syntax."
         headers["Warning"] = f'299 isthmus "{text}"'
     block_size = here.settings.read_block
-    if not plan.form.multipart:
-        only, agreed = plan.items[0]
-        blocks = object_blocks(here.archive, only, agreed.syntax, block_size)
-        size, media_type = object_size(only, agreed.syntax), agreed.content_type
+    if plan.form.multipart:
+        body = _many(here.archive, plan, base_url(request), block_size)
     else:
-        boundary = new_boundary()
-        heads = _part_heads(plan, base_url(request), boundary)
-        blocks = _parts(here.archive, plan, heads, boundary, block_size)
-        size, media_type = _total_size(plan, heads, boundary), plan.form.multipart_type(boundary)
-    if size is not None:
-        headers["Content-Length"] = str(size)
-    return await stream(
-        here.reads, blocks, status=status, headers=headers, media_type=media_type, block_size=block_size
-    )
+        body = _single(here.archive, *plan.items[0], block_size)
+    return await send(request, body, status=status, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +78,38 @@ def _offers(stored: str, *, single: bool) -> list[Representation]:
         for form in forms
         for uid in available(stored)
     ]
+
+
+def _single(archive: Archive, held: Held, agreed: Representation, block_size: int) -> Body:
+    """One instance as it is, any run of which can be read where it leaves as stored."""
+    size = object_size(held, agreed.syntax)
+    stored = size == held.size
+    return Body(
+        agreed.content_type,
+        partial(object_blocks, archive, held, agreed.syntax, block_size),
+        size,
+        entity_tag(held.digest, held.object_key, agreed.content_type),
+        run=partial(_run, archive, held, block_size) if stored else None,
+        ranges=True,
+    )
+
+
+def _run(archive: Archive, held: Held, block_size: int, extent: Extent) -> Iterator[Buffer]:
+    return blocks_of(archive, held, extent, block_size)
+
+
+def _many(archive: Archive, plan: Plan, base: str, block_size: int) -> Body:
+    """A multipart of instances; its boundary follows from its content, so the same comes out each time."""
+    content = b"".join(one.digest + agreed.syntax.encode() for one, agreed in plan.items)
+    tag = entity_tag(content, base, str(plan.form))
+    boundary = boundary_of(tag)
+    heads = _part_heads(plan, base, boundary)
+    return Body(
+        plan.form.multipart_type(boundary),
+        partial(_parts, archive, plan, heads, boundary, block_size),
+        _total_size(plan, heads, boundary),
+        tag,
+    )
 
 
 def _part_heads(plan: Plan, base: str, boundary: str) -> list[bytes]:

@@ -1,6 +1,7 @@
 """`python -m tests.bench [SCENARIO…] [--rounds N]`: ratios against named baselines of the same run."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -20,6 +21,7 @@ def main() -> int:
     unknown = sorted(set(asked.scenarios) - set(SCENARIOS))
     if unknown or asked.rounds < 1:
         parser.error(f"no such scenario: {', '.join(unknown)}" if unknown else "at least one round")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the programs end too
     begun = time.monotonic()
     print(heading())
     with Rig() as rig:

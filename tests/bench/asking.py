@@ -2,8 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from tests.bench.client import Connection
 from tests.bench.figures import MILLISECONDS, PER_SECOND, Figure, in_turn
@@ -49,23 +50,20 @@ class Question:
 
     def rate(self, clients: int, times: int) -> float:
         """Requests per second of `clients` kept connections, each asking `times` times."""
-        connections = [Connection(self.port) for _ in range(clients)]
-
-        def asking(connection: Connection) -> Callable[[], None]:
-            def task() -> None:
-                for _ in range(times):
-                    self.ask(connection)
-
-            return task
-
-        try:
+        with ExitStack() as stack:
+            connections = [stack.enter_context(Connection(self.port)) for _ in range(clients)]
             for connection in connections:
                 for _ in range(_UNMEASURED):
                     self.ask(connection)
-            return clients * times / seconds_of(*map(asking, connections))
-        finally:
-            for connection in connections:
-                connection.__exit__(None, None, None)
+            return (
+                clients
+                * times
+                / seconds_of(*(partial(self._ask_often, connection, times) for connection in connections))
+            )
+
+    def _ask_often(self, connection: Connection, times: int) -> None:
+        for _ in range(times):
+            self.ask(connection)
 
 
 def compared(

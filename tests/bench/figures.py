@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 PER_SECOND = "/s"
 MILLISECONDS = "ms"
-_LINE = "{:<9} {:<42} {:>9} {:<3} {:<31} {:>9} {:<3} {:>6} {}"
+_LINE = "{:<9} {:<44} {:>9} {:<3} {:<33} {:>9} {:<3} {:>6} {}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from tests.bench.asking import Question, compared
 from tests.bench.client import Connection
 from tests.bench.figures import MILLISECONDS, Figure, Skipped, in_turn
 from tests.bench.rig import Failed, Rig
-from tests.bench.slices import a_series, study_and_series
+from tests.bench.slices import SLICES, a_series, study_and_series
 from tests.bench.stow import post_all
 
 NAME = "metadata"
@@ -36,7 +36,8 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
         static = Question(nginx_port, "/metadata.json", len(answer.body))
         ours = Question(site.port, path, len(answer.body))
         folder = site.folder
-        warm = compared(NAME, "200 instances, again", rounds, _TIMES, ours, _STATIC, static)
+        what = f"{SLICES} instances, {len(answer.body) / 1e6:.1f} MB"
+        warm = compared(NAME, f"{what}, again", rounds, _TIMES, ours, _STATIC, static)
     values = in_turn(
         rounds,
         {
@@ -44,9 +45,8 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
             _STATIC: partial(_first_of_nginx, rig, nginx, static, answer.body),
         },
     )
-    yield Figure(
-        NAME, "200 instances, first of a process", MILLISECONDS, values["ours"], _STATIC, values[_STATIC]
-    )
+    first = f"{what}, first of a process"
+    yield Figure(NAME, first, MILLISECONDS, values["ours"], _STATIC, values[_STATIC])
     yield from warm
 
 

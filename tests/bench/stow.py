@@ -71,12 +71,8 @@ def post_all(port: int, per_request: int, files: Sequence[bytes]) -> None:
 
 
 def _bare(rig: Rig, clients: int) -> float:
-    shares = _shares(rig, clients)
     folder = rig.new_folder("bare")
-    folders = [folder] * clients
-    writers = [
-        partial(baselines.write_durably, place, share) for place, share in zip(folders, shares, strict=True)
-    ]
+    writers = (partial(baselines.write_durably, folder, share) for share in _shares(rig, clients))
     rate = SLICES / seconds_of(*writers)
     shutil.rmtree(folder)
     return rate
