@@ -44,7 +44,7 @@ async def _run(settings: BridgeSettings, leash_descriptor: int | None) -> int:
         def on_end() -> None:
             loop.call_soon_threadsafe(told_to_stop.set)
 
-        leash.hold(leash_descriptor, on_end)
+        leash.hold(leash_descriptor, on_end, grace_s=settings.drain_s + 1)
     archive = RemoteArchive(settings.archive)
     listener = Listener(settings, [Echo(), Store(archive)])
     try:

@@ -2,13 +2,17 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
+_GIVEN_UP = 70
 
-def hold(descriptor: int, on_end: Callable[[], None]) -> None:
+
+def hold(descriptor: int, on_end: Callable[[], None], *, grace_s: float) -> None:
     """Call `on_end`, in a thread of its own, once the other end of the pipe `descriptor` is closed.
 
-    Nobody ever writes to the pipe. However the parent dies, the kernel closes its end.
+    Nobody ever writes to the pipe. However the parent dies, the kernel closes its end. A process that
+    has not ended `grace_s` seconds after that, for a thread that will not come to its end, is ended.
     """
 
     def wait() -> None:
@@ -20,5 +24,7 @@ def hold(descriptor: int, on_end: Callable[[], None]) -> None:
                 pass
             break
         on_end()
+        time.sleep(grace_s)
+        os._exit(_GIVEN_UP)
 
     threading.Thread(target=wait, name="leash", daemon=True).start()

@@ -54,6 +54,7 @@ def serve(
             app,
             http=_Protocol,
             ws="none",
+            proxy_headers=False,
             loop="uvloop",
             log_config=None,
             access_log=False,
@@ -65,7 +66,7 @@ def serve(
         server = _Server(config)
         threading.Thread(target=dictionary.load, name="dictionary", daemon=True).start()
         if leashed_to is not None:
-            leash.hold(leashed_to, server.stop)
+            leash.hold(leashed_to, server.stop, grace_s=settings.drain_s + 1)
         server.run(sockets=[listener])
     finally:
         archive.close()
@@ -117,8 +118,9 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        began_before = self._in_head
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
+        if began_before and self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_LIMIT:
                 self._refuse(431, "The head of the request is longer than 64 KiB.")
@@ -151,6 +153,9 @@ class _Protocol(HttpToolsProtocol):
     def _refuse(self, status: int, detail: str) -> None:
         reason = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}[status]
         body = detail.encode("ascii")
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # an answer is on its way: nothing may be written into it
+            return
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (status, reason, len(body), body)

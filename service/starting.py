@@ -43,7 +43,7 @@ def serve(
     ]
     supervisor = Supervisor(workers, drain_s=settings.drain_s, together=True)
     if leashed_to is not None:
-        leash.hold(leashed_to, supervisor.stop)
+        leash.hold(leashed_to, supervisor.stop, grace_s=settings.drain_s + 2)
     return supervisor.run()
 
 
@@ -58,7 +58,8 @@ def up(settings: Settings, environ: Mapping[str, str]) -> int:
         Child("service", [*python, "service", "serve", "--beside", f"{reached}:{dimse_port}"]),
         Child("bridge", [*python, "bridge"]),
     ]
-    supervisor = Supervisor(children, drain_s=settings.drain_s)
+    # Each child has children of its own to end within the same time.
+    supervisor = Supervisor(children, drain_s=settings.drain_s + 1)
     announcing = threading.Thread(
         target=_announce, args=(settings, ae_title, reached, dimse_port), daemon=True
     )

@@ -4,10 +4,10 @@ from collections.abc import Buffer, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from service.archive.frames import Frame, codestream_blocks, frames_of, turned
+from service.archive.frames import codestream_blocks, frames_of, turned
 from service.archive.port import Archive
-from service.archive.reading import MAX_READ, inflated_blocks, value_blocks
-from service.dicom.errors import NotFound
+from service.archive.reading import MAX_READ, InflatedRuns, value_blocks
+from service.dicom.errors import NotDicom, NotFound
 from service.dicom.frames import Extent, PixelPlace
 from service.dicom.header import Found, NeedMore, Skip, find_value
 from service.dicom.record import Held
@@ -17,6 +17,7 @@ from service.dicom.vr import WORD
 _WINDOW = 64 << 10
 _MAX_WINDOW = 32 << 20
 _ITEM_HEAD = 8
+_FRAMES_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,30 @@ def bulk_value(archive: Archive, held: Held, path: tuple[int, ...], block_size: 
     return BulkValue(extent.length, partial(_blocks, archive, held, extent, width, block_size))
 
 
-def pixel_parts(archive: Archive, held: Held, pixels: PixelPlace, block_size: int) -> list[BulkValue]:
-    """Encapsulated pixel data: one value for each frame, or a single one where frames are not told apart."""
-    if held.shape is not None:
+def pixel_parts(
+    archive: Archive, held: Held, pixels: PixelPlace, block_size: int
+) -> tuple[int, Callable[[], Iterator[BulkValue]]]:
+    """Encapsulated pixel data: how many values they are, and a way to them.
+
+    One value for each frame, or a single one where frames are not told apart.
+    """
+    if held.shape is not None and held.pixels is not None:
         try:
-            numbers = range(1, held.shape.frames + 1)
-            frames: list[Frame] = frames_of(archive, held, numbers, block_size)
-            return [BulkValue(frame.size, frame.blocks) for frame in frames]
+            frames_of(archive, held, [1, held.shape.frames], block_size)
         except NotFound:
             pass
-    return [BulkValue(None, partial(_whole_stream, archive, held, pixels, block_size))]
+        else:
+            return held.shape.frames, partial(_frame_values, archive, held, held.shape.frames, block_size)
+    whole = BulkValue(None, partial(_whole_stream, archive, held, pixels, block_size))
+    return 1, partial(iter, (whole,))
+
+
+def _frame_values(archive: Archive, held: Held, count: int, block_size: int) -> Iterator[BulkValue]:
+    """The frames in order, looked up some at a time."""
+    for first in range(1, count + 1, _FRAMES_AT_ONCE):
+        numbers = range(first, min(first + _FRAMES_AT_ONCE, count + 1))
+        for frame in frames_of(archive, held, numbers, block_size):
+            yield BulkValue(frame.size, frame.blocks)
 
 
 def _whole_stream(archive: Archive, held: Held, pixels: PixelPlace, block_size: int) -> Iterator[Buffer]:
@@ -97,23 +112,23 @@ class _Source:
     def __init__(self, archive: Archive, held: Held) -> None:
         self._archive = archive
         self._held = held
-        self._deflated = BY_UID[held.syntax].deflated
+        deflated = BY_UID[held.syntax].deflated
+        self._runs = InflatedRuns(archive, held, _WINDOW) if deflated else None
 
     def read(self, position: int, length: int) -> bytes:
-        if self._deflated:
-            return self._inflated(position, length)
+        if self._runs is not None:
+            return self._inflated(self._runs, position, length)
         length = min(length, self._held.size - position)
         if length <= 0:
             return b""
         extent = Extent(position, length)
         return b"".join(value_blocks(self._archive, self._held, extent, min(length, MAX_READ)))
 
-    def _inflated(self, position: int, length: int) -> bytes:
+    def _inflated(self, runs: InflatedRuns, position: int, length: int) -> bytes:
         taken = bytearray()
-        at = self._held.data_offset
-        for block in inflated_blocks(self._archive, self._held, _WINDOW):
-            taken += block[max(position - at, 0) : max(position + length - at, 0)]
-            at += len(block)
-            if at >= position + length:
-                break
+        try:
+            for block in runs.run(Extent(position, length)):
+                taken += block
+        except NotDicom:  # past the end
+            pass
         return bytes(taken)

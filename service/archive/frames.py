@@ -1,14 +1,15 @@
 """The frames of an instance, each with its size and a way to its bytes."""
 
 import bisect
+import itertools
 import struct
 from collections.abc import Buffer, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from service.archive.port import Archive
-from service.archive.reading import blocks_of, value_blocks
-from service.dicom.errors import NotDicom, NotFound
+from service.archive.reading import InflatedRuns, blocks_of
+from service.dicom.errors import BadRequest, NotDicom, NotFound
 from service.dicom.fragments import frame_payload
 from service.dicom.frames import Extent, PixelPlace, PixelShape, merge
 from service.dicom.record import Held
@@ -18,6 +19,7 @@ from service.dicom.vr import WORD
 
 _ITEM = 0xE000FFFE
 _GAP = 16 << 10
+_STARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +91,25 @@ def _native(
     spans = [_span(shape, pixels, number, width) for number in numbers]
     windows = _Windows(archive, held, [span.extent for span in spans], block_size)
     plain = width == 1 and not syntax.deflated
+    runs = _deflated_runs(archive, held, numbers, block_size) if syntax.deflated else None
 
     def blocks(span: _Span) -> Iterator[Buffer]:
         if plain and span.whole and span.extent.length <= block_size:
             return iter((windows.read(span.extent),))
-        stored = value_blocks(archive, held, span.extent, block_size)
-        return _cut(stored, span, width)
+        if runs is not None:
+            return _cut(runs.run(span.extent), span, width)
+        return _cut(blocks_of(archive, held, span.extent, block_size), span, width)
 
     return [
         Frame(number, span.size, partial(blocks, span)) for number, span in zip(numbers, spans, strict=True)
     ]
+
+
+def _deflated_runs(archive: Archive, held: Held, numbers: Sequence[int], block_size: int) -> InflatedRuns:
+    """One way through a deflated object for all frames, which goes back to its start a few times at most."""
+    if sum(later < earlier for earlier, later in itertools.pairwise(numbers)) > _STARTS:
+        raise BadRequest("The object is deflated: ask for its frames in ascending order.")
+    return InflatedRuns(archive, held, block_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from service.dicom.errors import (
 )
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, InstanceRecord
 from service.dicom.resource import InstanceKey, Resource
-from service.dicom.scan import Scan, Scanned
+from service.dicom.scan import Budget, Scan, Scanned
 from service.index.port import Added, FullIndex, OnDuplicate
 from service.index.port import Outcome as RowOutcome
 from service.store.port import ObjectStore, Upload
@@ -39,6 +39,7 @@ class IntakeLimits:
     batch_instances: int
     batch_bytes: int
     unwritten_bytes: int = 8 << 20
+    headers_together: int = 256 << 20
 
 
 @dataclass(slots=True)
@@ -49,6 +50,11 @@ class _Arriving:
     scan: Scan
     size: int = 0
     error: ArchiveError | None = None
+
+    def drop(self) -> None:
+        """Let go of its bytes."""
+        self.upload.abort()
+        self.scan.close()
 
 
 @dataclass(slots=True)
@@ -85,6 +91,7 @@ class ObjectIntake:
         limits: IntakeLimits,
         on_duplicate: OnDuplicate,
         study: str | None,
+        budget: Budget | None = None,
     ) -> None:
         self._store = store
         self._index = index
@@ -92,13 +99,15 @@ class ObjectIntake:
         self._limits = limits
         self._on_duplicate = on_duplicate
         self._study = study
+        self._budget = budget
         self._arriving: _Arriving | None = None
         self._batch = _Batch()
         self._outcomes: list[Outcome | None] = []
 
     def begin(self) -> None:
         self._start_writing()
-        self._arriving = _Arriving(self._store.begin(), Scan(header_limit=self._limits.header_limit))
+        scan = Scan(header_limit=self._limits.header_limit, budget=self._budget)
+        self._arriving = _Arriving(self._store.begin(), scan)
 
     def write(self, block: memoryview) -> None:
         arriving = self._arriving
@@ -111,7 +120,7 @@ class ObjectIntake:
             arriving.upload.write(block)
         except Exception as error:
             arriving.error = _as_archive_error(error)
-            arriving.upload.abort()
+            arriving.drop()
 
     def end(self) -> None:
         arriving, self._arriving = self._arriving, None
@@ -126,18 +135,19 @@ class ObjectIntake:
             record = _record(scanned, arriving.size)
             known = self._known(scanned)
         except Exception as error:
-            arriving.upload.abort()
+            arriving.drop()
             self._outcomes.append(_refusal(_as_archive_error(error), scanned))
             return
+        arriving.scan.close()
         if known is not None:
-            arriving.upload.abort()
+            arriving.drop()
             self._outcomes.append(known)
             return
         self._keep(record, arriving.upload, _warning(scanned))
 
     def refuse(self, reason: int, message: str) -> None:
         if self._arriving is not None:
-            self._arriving.upload.abort()
+            self._arriving.drop()
             self._arriving = None
         self._outcomes.append(Refused(reason, message))
 
@@ -194,8 +204,8 @@ class ObjectIntake:
                 else:
                     one.written.result()
                 durable.append(one)
-            except StoreUnavailable as error:
-                self._outcomes[one.place] = _failed(one, error)
+            except Exception as error:
+                self._outcomes[one.place] = _failed(one, _as_archive_error(error))
         if not durable:
             return
         try:

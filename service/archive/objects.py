@@ -1,11 +1,13 @@
 """The archive that is the service: an object store and an index."""
 
+import threading
 from collections.abc import Buffer, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from service.archive.intake import IntakeLimits, ObjectIntake
 from service.archive.port import Intake
-from service.dicom.errors import NotFound, ObjectMissing
+from service.archive.sweeping import Swept, drain, sweep
+from service.dicom.errors import NotFound, ObjectMissing, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import Held
@@ -34,6 +36,7 @@ class ObjectArchive:
         self._index = index
         self._limits = limits
         self._on_duplicate = on_duplicate
+        self._budget = SharedBudget(limits.headers_together)
         self._writers = ThreadPoolExecutor(write_threads, thread_name_prefix="write")
 
     def find(self, query: Query) -> Answer:
@@ -54,7 +57,7 @@ class ObjectArchive:
                 same = (other.digest, other.size) == (held.digest, held.size)
                 if other.object_key != held.object_key and same:
                     return self._store.read(other.object_key, extent)
-            raise NotFound("The instance was removed or replaced while it was being read.") from None
+            raise Superseded("The instance was removed or replaced while it was being read.") from None
 
     def frames(self, held: Held, numbers: Sequence[int]) -> Sequence[Extent] | None:
         return self._index.frames(held, numbers)
@@ -73,11 +76,26 @@ class ObjectArchive:
             limits=self._limits,
             on_duplicate=self._on_duplicate,
             study=study,
+            budget=self._budget,
         )
 
     def findings(self, held: Held) -> tuple[str, ...]:
         """What was odd about an instance when it came in."""
         return self._index.findings(held.key)
+
+    def forget(self, resource: Resource) -> None:
+        """Remove the rows of `resource`, then its objects. `NotFound` if there are none.
+
+        The rows decide: an object that cannot be deleted stays on the index's list until `sweep`.
+        """
+        doomed = self._index.remove(resource)
+        if not doomed:
+            raise _not_found(resource)
+        drain(self._store, self._index, doomed)
+
+    def sweep(self, *, older_than_s: float, even_most: bool = False) -> Swept:
+        """Delete the objects that no row names any more, and those older than `older_than_s` that none did."""
+        return sweep(self._store, self._index, older_than_s=older_than_s, even_most=even_most)
 
     def ready(self) -> None:
         """Return if the index answers; `IndexUnavailable` if not."""
@@ -87,6 +105,27 @@ class ObjectArchive:
         """Finish what is being written and let go of the index."""
         self._writers.shutdown(wait=True)
         self._index.close()
+
+
+class SharedBudget:
+    """Bytes that may be held by all who share it together."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Whether `size` bytes were to be had; if so they are taken."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give(self, size: int) -> None:
+        """Give `size` bytes back."""
+        with self._lock:
+            self._left += size
 
 
 def _not_found(resource: Resource) -> NotFound:

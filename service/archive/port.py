@@ -2,7 +2,7 @@
 
 from collections.abc import Buffer, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from service.dicom.frames import Extent
 from service.dicom.query import Query
@@ -14,9 +14,11 @@ __all__ = [
     "Answer",
     "Archive",
     "Documents",
+    "Forgets",
     "Held",
     "Intake",
     "Outcome",
+    "Recalls",
     "Refused",
     "ServedArchive",
     "Stored",
@@ -118,4 +120,28 @@ class ServedArchive(Archive, Protocol):
 
     def ready(self) -> None:
         """Return if requests can be answered; an error of the tree if not."""
+        ...
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """What an archive has that lets go of what it keeps."""
+
+    def forget(self, resource: Resource) -> None:
+        """Let go of `resource`: on return nobody finds it any more. `NotFound` if it is not there.
+
+        May raise `IndexUnavailable`; the bytes themselves may go later.
+        """
+        ...
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """What an archive has that keeps what was odd about its instances."""
+
+    def findings(self, held: Held) -> Sequence[str]:
+        """What was odd about an instance when it came in: sentences free of patient data.
+
+        `NotFound` if it is gone by now.
+        """
         ...

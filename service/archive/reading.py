@@ -1,12 +1,12 @@
 """An instance's bytes as streams of blocks: its object, whole or written anew, and runs of it."""
 
-import zlib
 from collections.abc import Buffer, Iterator
 
 from service.archive.port import Archive
 from service.dicom.elements import encoding_of
 from service.dicom.errors import NotDicom
 from service.dicom.frames import Extent
+from service.dicom.inflate import Inflater
 from service.dicom.part10 import file_head
 from service.dicom.record import Held
 from service.dicom.reencode import explicit_little
@@ -56,37 +56,54 @@ def blocks_of(archive: Archive, held: Held, extent: Extent, block_size: int) -> 
 
 def inflated_blocks(archive: Archive, held: Held, block_size: int) -> Iterator[bytes]:
     """The data set of a deflated object, inflated, in blocks of at most `block_size`."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater = Inflater(block_size)
     data_set = Extent(held.data_offset, held.size - held.data_offset)
     for block in blocks_of(archive, held, data_set, block_size):
-        data: Buffer = block
-        while not inflater.eof and memoryview(data).nbytes:
-            try:
-                plain = inflater.decompress(data, block_size)
-            except zlib.error as cause:
-                raise NotDicom("The deflated data set is damaged.") from cause
-            yield plain
-            data = inflater.unconsumed_tail
+        yield from inflater.push(block)
+    if not inflater.complete:
+        raise NotDicom("The deflated data set ends too early.")
 
 
-def inflated_extent(archive: Archive, held: Held, extent: Extent, block_size: int) -> Iterator[bytes]:
-    """The bytes of `extent`, which counts in the inflated object; nothing behind it is inflated."""
-    position = held.data_offset
-    for block in inflated_blocks(archive, held, block_size):
-        first = max(extent.offset - position, 0)
-        last = extent.end - position
-        if first < len(block):
-            yield block[first:last]
-        position += len(block)
-        if position >= extent.end:
-            return
-    raise NotDicom("The deflated data set ends too early.")
+class InflatedRuns:
+    """Runs of a deflated object, inflated once as long as they are asked for in ascending order.
+
+    Extents count in the inflated object: file meta as stored, then the inflated data set.
+    """
+
+    def __init__(self, archive: Archive, held: Held, block_size: int) -> None:
+        self._archive = archive
+        self._held = held
+        self._block_size = block_size
+        self._base = 0
+        self._block = b""
+        self._begin()
+
+    def run(self, extent: Extent) -> Iterator[bytes]:
+        """The bytes of `extent`; nothing behind it is inflated. `NotDicom` if it ends before that."""
+        if extent.offset < self._base:
+            self._begin()
+        position = extent.offset
+        while position < extent.end:
+            if position >= self._base + len(self._block):
+                self._base += len(self._block)
+                self._block = next(self._blocks, b"")
+                if not self._block:
+                    raise NotDicom("The deflated data set ends too early.")
+                continue
+            piece = self._block[position - self._base : extent.end - self._base]
+            position += len(piece)
+            yield piece
+
+    def _begin(self) -> None:
+        self._blocks = inflated_blocks(self._archive, self._held, self._block_size)
+        self._base = self._held.data_offset
+        self._block = b""
 
 
 def value_blocks(archive: Archive, held: Held, extent: Extent, block_size: int) -> Iterator[Buffer]:
     """The bytes of `extent` of the object, inflated if it is deflated."""
     if BY_UID[held.syntax].deflated:
-        return iter(inflated_extent(archive, held, extent, block_size))
+        return InflatedRuns(archive, held, block_size).run(extent)
     return blocks_of(archive, held, extent, block_size)
 
 

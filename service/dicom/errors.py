@@ -4,6 +4,7 @@
     ├── BadRequest              the path, query or identifier is malformed
     ├── NotAuthorized           the caller may not do this
     ├── NotFound                no such resource
+    │   └── Superseded          it was there a moment ago
     ├── NotAcceptable           no representation we can make is acceptable
     ├── UnsupportedMedia        the request body is of a type we do not read
     ├── NotDicom                the bytes are not a readable DICOM object
@@ -41,6 +42,10 @@ class NotAuthorized(ArchiveError):
 
 class NotFound(ArchiveError):
     """No such resource."""
+
+
+class Superseded(NotFound):
+    """The instance was removed or replaced between being found and being read."""
 
 
 class NotAcceptable(ArchiveError):

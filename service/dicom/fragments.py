@@ -130,30 +130,40 @@ def frame_table(
     """
     if syntax.form is not Form.FRAMES or frames < 1 or len(fragments.offsets) < frames:
         return None
-    ends = [fragments.end]
     if len(fragments.offsets) == frames:
-        return FrameTable(array.array("Q", [*fragments.offsets, *ends]))
+        return _table(fragments.offsets, fragments.end)
     if frames == 1:
-        return FrameTable(array.array("Q", [fragments.offsets[0], *ends]))
+        return _table(fragments.offsets[:1], fragments.end)
     for table, width in ((extended_table, "Q"), (fragments.basic_table, "I")):
         firsts = _firsts_by_table(fragments, frames, table, width)
         if firsts is not None:
-            return FrameTable(array.array("Q", [*firsts, *ends]))
-    marked = [offset for offset, start in zip(fragments.offsets, fragments.starts, strict=True) if start]
+            return _table(firsts, fragments.end)
+    marked = array.array("Q", itertools.compress(fragments.offsets, fragments.starts))
     if len(marked) == frames and marked[0] == fragments.offsets[0]:
-        return FrameTable(array.array("Q", [*marked, *ends]))
+        return _table(marked, fragments.end)
     return None
 
 
-def _firsts_by_table(fragments: Fragments, frames: int, table: bytes, width: str) -> list[int] | None:
+def _table(firsts: Sequence[int], end: int) -> FrameTable:
+    offsets = array.array("Q", firsts)
+    offsets.append(end)
+    return FrameTable(offsets)
+
+
+def _firsts_by_table(fragments: Fragments, frames: int, table: bytes, width: str) -> Sequence[int] | None:
+    """The places of the frames' first fragments by an offset table; `None` if one is not a fragment's."""
     size = struct.calcsize("<" + width)
     if len(table) != frames * size:
         return None
     base = fragments.offsets[0]
-    firsts = [base + offset for offset in struct.unpack(f"<{frames}{width}", table)]
-    known = set(fragments.offsets)
-    ascending = all(a < b for a, b in itertools.pairwise(firsts))
-    return firsts if ascending and firsts[0] == base and known.issuperset(firsts) else None
+    known = iter(fragments.offsets)
+    firsts = array.array("Q")
+    for (offset,) in struct.iter_unpack("<" + width, table):
+        first = base + offset
+        if (not firsts and offset) or first not in known:  # goes on where the last one was found
+            return None
+        firsts.append(first)
+    return firsts
 
 
 def frame_payload(items: Buffer) -> bytes | memoryview:

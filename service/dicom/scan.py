@@ -2,16 +2,17 @@
 
 import base64
 import hashlib
-import zlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
-from service.dicom.errors import ClassMismatch, NotDicom, SyntaxUnsupported, TooLarge
+from service.dicom.errors import Busy, ClassMismatch, NotDicom, SyntaxUnsupported, TooLarge
 from service.dicom.fragments import Fragments, FragmentScan, frame_table
 from service.dicom.frames import Extent, FrameTable, PixelPlace, PixelShape
 from service.dicom.header import Bulk, NeedMore, Walker
-from service.dicom.part10 import FileHead, read_file_head
+from service.dicom.inflate import Inflater
+from service.dicom.part10 import MAX_HEAD, FileHead, read_file_head
 from service.dicom.resource import InstanceKey, is_uid
 from service.dicom.syntaxes import Syntax, syntax_of
 
@@ -19,6 +20,8 @@ _WINDOW = 32 << 10
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _PIXEL_DATA = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _MAX_EXTENDED_TABLE = 8 << 22
+_MAX_ELEMENTS = 65_536
+_UNRESERVED = 1 << 20
 MAX_INFLATED = 4 << 30
 
 
@@ -41,19 +44,37 @@ class Scanned:
     findings: tuple[str, ...]
 
 
+class Budget(Protocol):
+    """Bytes that several scans share."""
+
+    def take(self, size: int) -> bool:
+        """Whether `size` bytes were to be had; if so they are taken."""
+        ...
+
+    def give(self, size: int) -> None:
+        """Give `size` bytes back."""
+        ...
+
+
 class Scan:
     """Fed the blocks of one file, keeps its header and none of its pixels.
 
     Offsets count in the file; in a deflated one, in the file as if its data set were inflated.
     """
 
-    def __init__(self, *, header_limit: int) -> None:
-        """`header_limit` is the most bytes, in memory, of elements that have to be read whole."""
+    def __init__(self, *, header_limit: int, budget: Budget | None = None) -> None:
+        """`header_limit` is the most bytes, in memory, of elements that have to be read whole.
+
+        `budget` bounds what the buffers of all scans hold together.
+        """
         self._header_limit = header_limit
+        self._budget = budget
+        self._reserved = 0
+        self._walked = 0
         self._head: FileHead | None = None
         self._syntax: Syntax | None = None
         self._walker: Walker | None = None
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: Inflater | None = None
         self._inflated = 0
         self._digest = hashlib.sha256()
         self._buffer = b""
@@ -71,18 +92,27 @@ class Scan:
         `NotDicom` if they cannot belong to a file, `SyntaxUnsupported`, `TooLarge` beyond a limit.
         """
         if self._head is None:
-            self._buffer += bytes(block)
+            held = len(self._buffer)
+            self._buffer += bytes(block[: MAX_HEAD + _WINDOW - held])
             head = read_file_head(self._buffer)
             if head is None:
                 return
-            block = memoryview(self._buffer)[head.data_offset :]
-            self._buffer = b""
+            block = self._behind(head, block, held)
             self._begin(head)
         self._digest.update(block)
         if self._inflater is None:
             self._take(block)
         else:
             self._inflate(self._inflater, block)
+
+    def _behind(self, head: FileHead, block: memoryview, held: int) -> memoryview:
+        """The data set's bytes in `block`, of which `held` bytes of the file came before."""
+        if head.data_offset < held:  # the data set begins in an earlier block, which was a small one
+            block = memoryview(self._buffer[head.data_offset : held] + bytes(block))
+        else:
+            block = block[head.data_offset - held :]
+        self._buffer = b""
+        return block
 
     def finish(self) -> Scanned:
         """What was found, once the file is at its end.
@@ -91,7 +121,7 @@ class Scan:
         """
         if self._head is None or self._walker is None or self._syntax is None:
             raise NotDicom("The file ends inside its file meta information.")
-        if self._inflater is not None and not self._inflater.eof:
+        if self._inflater is not None and not self._inflater.complete:
             raise NotDicom("The deflated data set ends too early.")
         while True:
             if self._skip or self._fragment_scan is not None:
@@ -111,20 +141,14 @@ class Scan:
         self._walker = Walker(syntax)
         self._digest.update(syntax.uid.encode("ascii") + b"\0")
         if syntax.deflated:
-            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._inflater = Inflater()
 
-    def _inflate(self, inflater: "zlib._Decompress", block: memoryview) -> None:
-        data: bytes | memoryview = block
-        while not inflater.eof and len(data):
-            try:
-                plain = inflater.decompress(data, 1 << 20)
-            except zlib.error as cause:
-                raise NotDicom("The deflated data set is damaged.") from cause
+    def _inflate(self, inflater: Inflater, block: memoryview) -> None:
+        for plain in inflater.push(block):
             self._inflated += len(plain)
             if self._inflated > MAX_INFLATED:
                 raise TooLarge("The deflated data set is larger than 4 GiB when inflated.")
             self._take(memoryview(plain))
-            data = inflater.unconsumed_tail
 
     def _take(self, view: memoryview) -> None:
         while len(view):
@@ -166,20 +190,57 @@ class Scan:
         if isinstance(step, Bulk):
             self._enter(step)
         elif isinstance(step, NeedMore):
-            rest = self._buffer = self._buffer[step.position :]
+            self._buffer = self._buffer[step.position :]
             self._base += step.position
-            self._want = max(_WINDOW, min(step.at_least, 2 * len(rest) + _WINDOW))
-            if self._want > self._header_limit:
-                raise TooLarge(
-                    f"An element has to be read whole and is larger than {self._header_limit} bytes "
-                    "(ISTHMUS_HEADER_LIMIT)."
-                )
+            self._count(step.position)
+            self._wait_for(step.at_least)
         return view
+
+    def _wait_for(self, at_least: int) -> None:
+        """Go on when that many bytes of the element at the buffer's beginning are there.
+
+        The buffer at least doubles, so that an element of undefined length, which tells nothing of its
+        end, is not walked again for every few bytes.
+        """
+        held = len(self._buffer)
+        self._want = max(_WINDOW, 2 * held, min(at_least, 2 * held + _WINDOW))
+        left = self._header_limit - self._walked
+        if self._want > left >= max(at_least, _WINDOW):
+            self._want = left
+        if self._want > left:
+            raise TooLarge(
+                f"The attributes that have to be read whole are larger than {self._header_limit} bytes "
+                "(ISTHMUS_HEADER_LIMIT)."
+            )
+        self._reserve(self._want)
+
+    def _count(self, walked: int) -> None:
+        """Note bytes whose members are kept."""
+        assert self._walker is not None
+        self._walked += walked
+        if len(self._walker.elements) > _MAX_ELEMENTS:
+            raise TooLarge(f"The data set has more than {_MAX_ELEMENTS} attributes at its top level.")
+
+    def _reserve(self, size: int) -> None:
+        """Take what a large buffer needs from what all scans together may hold."""
+        needed = size if size > _UNRESERVED else 0
+        if self._budget is not None and needed > self._reserved:
+            if not self._budget.take(needed - self._reserved):
+                raise Busy("Too many large headers are being read at once; try again shortly.")
+            self._reserved = needed
+
+    def close(self) -> None:
+        """Let go of what was held; nothing is pushed afterwards."""
+        self._buffer = b""
+        if self._budget is not None and self._reserved:
+            self._budget.give(self._reserved)
+            self._reserved = 0
 
     def _enter(self, bulk: Bulk) -> None:
         """Go on to the value that `bulk` announces inside the buffer, and behind it."""
         rest = self._buffer[bulk.position :]
         self._base += bulk.position
+        self._count(bulk.position)
         self._buffer = b""
         self._want = _WINDOW
         self._pass(bulk)
@@ -253,7 +314,7 @@ def _shape(walker: Walker, findings: list[str]) -> PixelShape | None:
     tags = ((0x00280010, ""), (0x00280011, ""), (0x00280002, "1"), (0x00280100, ""), (0x00280008, "1"))
     for tag, default in tags:
         text = walker.text(tag) or default
-        if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 31:
+        if not (text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) < 1 << 31):
             findings.append(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is needed for pixel data and not usable.")
             return None
         numbers.append(int(text))

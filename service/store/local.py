@@ -1,6 +1,8 @@
 """Objects as files below one folder."""
 
+import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 import threading
@@ -14,6 +16,7 @@ from service.store.port import Upload
 
 _INCOMING = ".incoming"
 _MAX_READ = 8 << 20
+_ABANDONED_S = 60.0  # a spool this old without a lock belongs to nobody
 
 
 class LocalStore:
@@ -37,6 +40,9 @@ class LocalStore:
         self._lock = threading.Lock()
         try:
             (self._root / _INCOMING).mkdir(parents=True, exist_ok=True)
+            _sync_folder(self._root.parent)
+            _sync_folder(self._root)
+            self._clear_incoming()
         except OSError as cause:
             raise _unavailable(cause) from cause
 
@@ -90,21 +96,25 @@ class LocalStore:
     def folder_for(self, key: str) -> Path:
         """The folder of `key`, made if need be, its own entry in its parents durable."""
         folder = (self._root / key).parent
+        if folder not in self._known_folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._make_known(folder)
+        return folder
+
+    def _make_known(self, folder: Path) -> None:
+        """Sync the entries of `folder` and of those above it, up to the root.
+
+        Also where they were there already: whoever made them may not have come to it yet, or never will.
+        """
         if folder in self._known_folders:
-            return folder
-        missing = folder
-        made: list[Path] = []
-        while not missing.exists() and missing != self._root:
-            made.append(missing)
-            missing = missing.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in reversed(made):
-            _sync_folder(path.parent)
+            return
+        if folder != self._root:
+            self._make_known(folder.parent)
+        _sync_folder(folder.parent)
         with self._lock:
             if len(self._known_folders) > 10_000:
                 self._known_folders.clear()
             self._known_folders.add(folder)
-        return folder
 
     def keeps(self, size: int, more: int) -> bool:
         """Whether a body of `size` bytes may keep `more` of them in memory; if so they are counted."""
@@ -122,6 +132,17 @@ class LocalStore:
     def forget_folder(self, folder: Path) -> None:
         """Look again whether `folder` exists before the next write into it."""
         self._known_folders.discard(folder)
+
+    def _clear_incoming(self) -> None:
+        """Remove what uploads have left behind whose process is gone, and with it their lock."""
+        for path in self.incoming.iterdir():
+            try:
+                with path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                        path.unlink()
+            except (BlockingIOError, FileNotFoundError):
+                continue
 
     @property
     def incoming(self) -> Path:
@@ -177,11 +198,13 @@ class _LocalUpload:
             os.close(self._descriptor)
             self._descriptor = None
         if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what stays is swept
+                self._temporary.unlink(missing_ok=True)
             self._temporary = None
 
     def _spill(self) -> None:
         self._descriptor, name = tempfile.mkstemp(dir=self._store.incoming)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         self._temporary = Path(name)
         _write_all(self._descriptor, self._blocks)
         self._let_go()

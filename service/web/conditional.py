@@ -4,8 +4,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from starlette.requests import Request
-
 from service.dicom.errors import ArchiveError
 from service.dicom.frames import Extent
 
@@ -29,9 +27,8 @@ def entity_tag(*parts: str | bytes | int) -> str:
     return f'"{digest.hexdigest()[:32]}"'
 
 
-def is_unchanged(request: Request, tag: str) -> bool:
-    """Whether the client says that it has the body with `tag` (If-None-Match, compared weakly)."""
-    given = ",".join(request.headers.getlist("if-none-match"))
+def is_unchanged(given: str, tag: str) -> bool:
+    """Whether `given`, a client's If-None-Match, names the body with `tag` (compared weakly)."""
     tags = [one.strip().removeprefix("W/") for one in given.split(",")]
     return tag in tags or "*" in tags
 

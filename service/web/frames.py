@@ -23,24 +23,29 @@ async def retrieve_frames(request: Request) -> Response:
     """`GET {instance}/frames/{list}`: the frames asked for, in their order, as stored or native."""
     here = house(request)
     resource = resource_of(request)
-    numbers = frame_numbers(request.path_params["frames"])
-    ranges = wanted(request)
-    held = (await here.reads.run(here.archive.instances, resource))[0]
-    block_size = here.settings.read_block
-    frames = await here.reads.run(frames_of, here.archive, held, numbers, block_size)
-    offers = frame_offers(held, single=len(numbers) == 1)
-    agreed = next(iter(negotiate(ranges, offers)), None)
-    if agreed is None:
-        raise NotAcceptable("The frames are not available so.", tuple(map(str, offers)))
-    tag = entity_tag(held.digest, request.path_params["frames"], str(agreed), base_url(request))
-    if agreed.multipart:
-        boundary = boundary_of(tag)
-        location = f"{base_url(request)}{held.key.path}/frames/"
-        blocks = partial(_parts, frames, agreed, location, boundary)
-        body = Body(agreed.multipart_type(boundary), blocks, _size(frames, agreed, location, boundary), tag)
-    else:
-        body = Body(agreed.content_type, frames[0].blocks, frames[0].size, tag, ranges=True)
-    return await send(request, body, headers={})
+    listed = request.path_params["frames"]
+    numbers = frame_numbers(listed)
+    ranges, base = wanted(request), base_url(request)
+
+    def make() -> Body:
+        held = here.archive.instances(resource)[0]
+        frames = frames_of(here.archive, held, numbers, here.settings.read_block)
+        offers = frame_offers(held, single=len(numbers) == 1)
+        agreed = next(iter(negotiate(ranges, offers)), None)
+        if agreed is None:
+            raise NotAcceptable("The frames are not available so.", tuple(map(str, offers)))
+        tag = entity_tag(held.digest, listed, str(agreed), base)
+        if agreed.multipart:
+            return _many(frames, agreed, f"{base}{held.key.path}/frames/", tag)
+        return Body(agreed.content_type, frames[0].blocks, frames[0].size, tag, ranges=True)
+
+    return await send(request, make)
+
+
+def _many(frames: Sequence[Frame], agreed: Representation, location: str, tag: str) -> Body:
+    boundary = boundary_of(tag)
+    blocks = partial(_parts, frames, agreed, location, boundary)
+    return Body(agreed.multipart_type(boundary), blocks, _size(frames, agreed, location, boundary), tag)
 
 
 def frame_numbers(text: str) -> list[int]:

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Buffer, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from service.dicom.errors import Superseded
 from service.dicom.frames import Extent
 from service.web.conditional import is_unchanged, requested_range
 from service.web.request import house
 from service.web.rim import Crossing
 
 Blocks = Iterator[Buffer]
+_TRIES = 3
+_CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,42 +33,77 @@ class Body:
     tag: str
     run: Callable[[Extent], Blocks] | None = None
     ranges: bool = False
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-async def send(request: Request, body: Body, *, status: int = 200, headers: Mapping[str, str]) -> Response:
-    """The answer that holds `body`, or as much of it as the request asks for.
+async def send(request: Request, make: Callable[[], Body]) -> Response:
+    """The answer that holds what `make` agrees on, or as much of it as the request asks for.
 
-    304 where the client has it, 206 for a run of it; of a HEAD request only the head.
+    304 where the client has it, 206 for a run of it; of a HEAD request only the head. Looking up,
+    agreeing and making the first block are one crossing to a thread.
     """
-    told = {
-        **headers,
-        "ETag": body.tag,
-        "Cache-Control": "private, no-cache",
-        "Vary": "Accept, Authorization",
-    }
-    if status == 200 and is_unchanged(request, body.tag):
-        return Response(status_code=304, headers=told)
-    blocks, size = body.blocks, body.size
+    here = house(request)
+    block_size = here.settings.read_block
+    begun = await here.reads.run(_begin, make, request.headers, request.method == "HEAD", block_size)
+    if begun.rest is None:
+        response = Response(begun.whole, begun.status, begun.headers, begun.media_type)
+        if "content-length" in response.headers and request.method == "HEAD":
+            del response.headers["content-length"]
+            response.headers.update({k: v for k, v in begun.headers.items() if k == "Content-Length"})
+        return response
+    ahead = _ahead(here.reads, begun.rest, begun.first, block_size)
+    return StreamingResponse(ahead, begun.status, begun.headers, begun.media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An answer of which the head and the first blocks are made; `rest` makes the others, if there are."""
+
+    status: int
+    headers: dict[str, str]
+    media_type: str | None = None
+    first: list[Buffer] = field(default_factory=list)
+    rest: Blocks | None = None
+
+    @property
+    def whole(self) -> bytes | memoryview:
+        if len(self.first) == 1 and isinstance(self.first[0], (bytes, memoryview)):
+            return self.first[0]
+        return b"".join(self.first)
+
+
+def _begin(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int) -> _Begun:
+    for _ in range(_TRIES - 1):
+        try:
+            return _try(make, asked, head, block_size)
+        except Superseded:  # nothing has gone out: what took its place can go instead
+            continue
+    return _try(make, asked, head, block_size)
+
+
+def _try(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int) -> _Begun:
+    body = make()
+    headers = {**body.headers, **_CACHING, "ETag": body.tag}
+    if body.status == 200 and is_unchanged(asked.get("if-none-match", ""), body.tag):
+        return _Begun(304, headers)
+    status, size, blocks = body.status, body.size, body.blocks
     if body.ranges and size is not None and status == 200:
-        told["Accept-Ranges"] = "bytes"
-        wanted = requested_range(request.headers, size, body.tag)
+        headers["Accept-Ranges"] = "bytes"
+        wanted = requested_range(asked, size, body.tag)
         if wanted is not None:
-            told["Content-Range"] = f"bytes {wanted.offset}-{wanted.end - 1}/{size}"
+            headers["Content-Range"] = f"bytes {wanted.offset}-{wanted.end - 1}/{size}"
             status, size = 206, wanted.length
-            run = body.run or (lambda extent: _run_of(body.blocks(), extent))
-            blocks = lambda: run(wanted)  # noqa: E731
+            blocks = partial(body.run or partial(_run_of, body), wanted)
     if size is not None:
-        told["Content-Length"] = str(size)
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=told, media_type=body.media_type)
-    return await stream(
-        house(request).reads,
-        blocks(),
-        status=status,
-        headers=told,
-        media_type=body.media_type,
-        block_size=house(request).settings.read_block,
-    )
+        headers["Content-Length"] = str(size)
+    if head:
+        return _Begun(status, headers, body.media_type)
+    made = blocks()
+    first, ended = _gather(made, block_size)
+    if ended or _size(first) == size:
+        return _Begun(status, headers, body.media_type, first)
+    return _Begun(status, headers, body.media_type, first, made)
 
 
 async def stream(
@@ -81,68 +120,57 @@ async def stream(
     The first of them are made before the status goes out, so that an early failure keeps its own; a
     later one breaks the connection, and no body ever ends neatly after an error.
     """
-    first = await reads.run(_gather, blocks, block_size)
-    if not first or ("Content-Length" in headers and _size(first) == int(headers["Content-Length"])):
-        return _whole(first, status, headers, media_type)
-    second = await reads.run(_gather, blocks, block_size)
-    if not second:
-        return _whole(first, status, headers, media_type)
-    ahead = _ahead(reads, blocks, [first, second], block_size)
-    return StreamingResponse(ahead, status, dict(headers), media_type)
-
-
-def _whole(blocks: list[Buffer], status: int, headers: Mapping[str, str], media_type: str) -> Response:
-    body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-    body = body if isinstance(body, (bytes, memoryview)) else bytes(body)
-    return Response(body, status, dict(headers), media_type)
+    first, ended = await reads.run(_gather, blocks, block_size)
+    if ended:
+        return Response(b"".join(first), status, dict(headers), media_type)
+    return StreamingResponse(_ahead(reads, blocks, first, block_size), status, dict(headers), media_type)
 
 
 def _size(blocks: list[Buffer]) -> int:
     return sum(memoryview(block).nbytes for block in blocks)
 
 
-def _gather(blocks: Blocks, block_size: int) -> list[Buffer]:
-    """The next blocks, about `block_size` bytes of them; none at the end."""
+def _gather(blocks: Blocks, block_size: int) -> tuple[list[Buffer], bool]:
+    """The next blocks, about `block_size` bytes of them, and whether they were the last."""
     gathered: list[Buffer] = []
     size = 0
     for block in blocks:
         gathered.append(block)
         size += memoryview(block).nbytes
         if size >= block_size:
-            break
-    return gathered
+            return gathered, False
+    return gathered, True
 
 
 async def _ahead(
-    reads: Crossing, blocks: Blocks, ready: list[list[Buffer]], block_size: int
+    reads: Crossing, blocks: Blocks, first: list[Buffer], block_size: int
 ) -> AsyncIterator[bytes | memoryview]:
-    """`ready` and what follows it; while one block is being sent the next is made."""
-    for gathered in ready[:-1]:
-        for block in _joined(gathered):
-            yield block
-    current = ready[-1]
-    while current:
+    """`first` and what follows it; while one block is being sent the next is made."""
+    current, ended = first, False
+    while not ended:
         following = asyncio.ensure_future(reads.go_on(_gather, blocks, block_size))
         try:
             for block in _joined(current):
                 yield block
-            current = await following
+            current, ended = await following
         finally:
             if not following.done():
                 following.cancel()
+    for block in _joined(current):
+        yield block
 
 
 def _joined(gathered: list[Buffer]) -> list[bytes | memoryview]:
     """Small buffers in one: a copy costs less than a message to the server."""
-    if all(memoryview(block).nbytes >= 64 << 10 for block in gathered):
+    if gathered and all(memoryview(block).nbytes >= 64 << 10 for block in gathered):
         return [memoryview(block) for block in gathered]
     return [b"".join(gathered)]
 
 
-def _run_of(blocks: Blocks, extent: Extent) -> Blocks:
-    """The bytes of `extent` out of `blocks`."""
+def _run_of(body: Body, extent: Extent) -> Blocks:
+    """The bytes of `extent` out of all of `body`."""
     position = 0
-    for block in blocks:
+    for block in body.blocks():
         view = memoryview(block).cast("B")
         first, last = max(extent.offset - position, 0), min(extent.end - position, len(view))
         if first < last:

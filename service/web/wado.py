@@ -14,7 +14,7 @@ from service.dicom.frames import Extent
 from service.dicom.media import DICOM, MediaRange, Representation, negotiate
 from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.record import Held
-from service.dicom.resource import Level
+from service.dicom.resource import Level, Resource
 from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, available
 from service.web.conditional import entity_tag
 from service.web.request import base_url, house, resource_of, wanted
@@ -25,21 +25,26 @@ async def retrieve(request: Request) -> Response:
     """`GET` of a study, series or instance: its instances as DICOM files, in the syntax agreed on."""
     here = house(request)
     resource = resource_of(request)
-    ranges = wanted(request)
-    held = await here.reads.run(here.archive.instances, resource)
-    plan = agree(ranges, held, single=resource.level is Level.INSTANCE)
-    headers: dict[str, str] = {}
-    status = 200
-    if plan.left_out:
-        status = 206  # PS3.18 Table 10.4.3-1
-        text = f"{plan.left_out} of {len(held)} instances are in no acceptable transfer syntax."
-        headers["Warning"] = f'299 isthmus "{text}"'
-    block_size = here.settings.read_block
+    asked = _Asked(here.archive, wanted(request), base_url(request), here.settings.read_block)
+    return await send(request, partial(_body, asked, resource))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request brings along: the archive, what it accepts, the root it knows, the size of blocks."""
+
+    archive: Archive
+    ranges: Sequence[MediaRange]
+    base: str
+    block_size: int
+
+
+def _body(asked: _Asked, resource: Resource) -> Body:
+    held = asked.archive.instances(resource)
+    plan = agree(asked.ranges, held, single=resource.level is Level.INSTANCE)
     if plan.form.multipart:
-        body = _many(here.archive, plan, base_url(request), block_size)
-    else:
-        body = _single(here.archive, *plan.items[0], block_size)
-    return await send(request, body, status=status, headers=headers)
+        return _many(asked, plan)
+    return _single(asked, *plan.items[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +85,42 @@ def _offers(stored: str, *, single: bool) -> list[Representation]:
     ]
 
 
-def _single(archive: Archive, held: Held, agreed: Representation, block_size: int) -> Body:
+def _single(asked: _Asked, held: Held, agreed: Representation) -> Body:
     """One instance as it is, any run of which can be read where it leaves as stored."""
     size = object_size(held, agreed.syntax)
-    stored = size == held.size
     return Body(
         agreed.content_type,
-        partial(object_blocks, archive, held, agreed.syntax, block_size),
+        partial(object_blocks, asked.archive, held, agreed.syntax, asked.block_size),
         size,
         entity_tag(held.digest, held.object_key, agreed.content_type),
-        run=partial(_run, archive, held, block_size) if stored else None,
+        run=partial(_run, asked, held) if size == held.size else None,
         ranges=True,
     )
 
 
-def _run(archive: Archive, held: Held, block_size: int, extent: Extent) -> Iterator[Buffer]:
-    return blocks_of(archive, held, extent, block_size)
+def _run(asked: _Asked, held: Held, extent: Extent) -> Iterator[Buffer]:
+    return blocks_of(asked.archive, held, extent, asked.block_size)
 
 
-def _many(archive: Archive, plan: Plan, base: str, block_size: int) -> Body:
+def _many(asked: _Asked, plan: Plan) -> Body:
     """A multipart of instances; its boundary follows from its content, so the same comes out each time."""
     content = b"".join(one.digest + agreed.syntax.encode() for one, agreed in plan.items)
-    tag = entity_tag(content, base, str(plan.form))
+    tag = entity_tag(content, asked.base, str(plan.form))
     boundary = boundary_of(tag)
-    heads = _part_heads(plan, base, boundary)
+    heads = _part_heads(plan, asked.base, boundary)
+    status, headers = 200, {}
+    if plan.left_out:
+        status = 206  # PS3.18 Table 10.4.3-1
+        total = plan.left_out + len(plan.items)
+        text = f"{plan.left_out} of {total} instances are in no acceptable transfer syntax."
+        headers["Warning"] = f'299 isthmus "{text}"'
     return Body(
         plan.form.multipart_type(boundary),
-        partial(_parts, archive, plan, heads, boundary, block_size),
+        partial(_parts, asked, plan, heads, boundary),
         _total_size(plan, heads, boundary),
         tag,
+        status=status,
+        headers=headers,
     )
 
 
@@ -124,12 +136,10 @@ def _part_heads(plan: Plan, base: str, boundary: str) -> list[bytes]:
     ]
 
 
-def _parts(
-    archive: Archive, plan: Plan, heads: Sequence[bytes], boundary: str, block_size: int
-) -> Iterator[Buffer]:
+def _parts(asked: _Asked, plan: Plan, heads: Sequence[bytes], boundary: str) -> Iterator[Buffer]:
     for (one, agreed), head in zip(plan.items, heads, strict=True):
         yield head
-        yield from object_blocks(archive, one, agreed.syntax, block_size)
+        yield from object_blocks(asked.archive, one, agreed.syntax, asked.block_size)
     yield closing(boundary)
 
 

@@ -85,9 +85,7 @@ def test_a_run_outside_is_not_satisfiable(site, header):
     assert got.headers["content-range"] == f"bytes */{size}"
 
 
-@pytest.mark.parametrize(
-    "header", ["bytes=5-2", "bytes=-", "bytes=0-1,4-5", "items=0-1", "bytes=a-b", "nonsense"]
-)
+@pytest.mark.parametrize("header", ["bytes=5-2", "bytes=-", "bytes=0-1,4-5", "items=0-1", "bytes=a-b", "?"])
 def test_ranges_that_we_do_not_serve_mean_everything(site, header):
     instance = keep(site, a_ct())
     got = site.get(instance, AS_STORED, Range=header)
@@ -138,5 +136,7 @@ def test_head_tells_what_get_would(site, path, accept):
     head = site.client.head(url, headers={"Accept": accept})
     got = site.client.get(url, headers={"Accept": accept})
     assert (head.status_code, head.content) == (200, b"")
-    for name in ("content-type", "etag", "content-length"):
-        assert head.headers.get(name) == got.headers.get(name)
+    for name in ("content-type", "etag"):
+        assert head.headers[name] == got.headers[name]
+    # What it would be is told where it is known without making the body.
+    assert head.headers.get("content-length") in (None, got.headers["content-length"])
