@@ -41,7 +41,8 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             for folder, folders, names in os.walk(path):
                 folders.sort()
-                found.extend(Path(folder, name) for name in sorted(names))
+                inside = (Path(folder, name) for name in sorted(names))
+                found.extend(path for path in inside if path.is_file())
         else:
             found.append(path)
     return found

@@ -4,7 +4,7 @@ from collections.abc import Buffer, Iterator
 
 from service.archive.port import Archive
 from service.dicom.elements import encoding_of
-from service.dicom.errors import NotDicom
+from service.dicom.errors import NotAcceptable, NotDicom
 from service.dicom.frames import Extent
 from service.dicom.inflate import Inflater
 from service.dicom.part10 import file_head
@@ -31,9 +31,12 @@ def object_blocks(archive: Archive, held: Held, syntax: str, block_size: int) ->
         yield from inflated_blocks(archive, held, block_size)
     else:
         encoding = encoding_of(BY_UID[held.syntax])
-        yield from explicit_little(
-            lambda extent: archive.read(held, extent), data_set, encoding, block_size=block_size
-        )
+        try:
+            yield from explicit_little(
+                lambda extent: archive.read(held, extent), data_set, encoding, block_size=block_size
+            )
+        except NotDicom as damage:
+            raise NotAcceptable(f"The object cannot be written in Explicit VR. {damage}") from damage
 
 
 def object_size(held: Held, syntax: str) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 from service.dicom.dictionary import entry_of
 from service.dicom.vr import block_of, is_private_creator
 
+DICOM_XML = "application/dicom+xml"
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")

@@ -2,13 +2,15 @@
 
 Element by element while it streams: values are copied, turned by the width of their words where they
 are big endian, and never decoded. Sequences and items come out with undefined length, group lengths are
-dropped, private and unknown elements stay.
+dropped, private and unknown elements stay. Damage is treated as the header walker treats it: inside a
+defined length it costs what follows it there, elsewhere the data set cannot be written anew.
 """
 
 import struct
 from collections.abc import Buffer, Callable, Iterator
 
 from service.dicom.elements import (
+    EXPLICIT,
     ITEM,
     ITEM_END,
     SEQUENCE_END,
@@ -16,7 +18,6 @@ from service.dicom.elements import (
     Encoding,
     Head,
     actual_encoding,
-    as_implicit,
     item_encoding,
     read_head,
 )
@@ -27,10 +28,12 @@ from service.dicom.vr import BINARY, LONG, PIXEL_DATA, WORD, is_private_creator
 
 Read = Callable[[Extent], Buffer]
 
-_MAX_DEPTH = 200
+_MAX_DEPTH = 64  # as the header walker
+_MAX_DELIMITED = 32 << 20
 _WINDOW = 64 << 10
 _HEAD = 12  # bytes of the longest element head
 _PIXEL_REPRESENTATION = 0x00280103
+_ENCAPSULATED = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
 _ITEM_BEGINS = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
 _ITEM_ENDS = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
 _SEQUENCE_ENDS = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
@@ -41,16 +44,20 @@ def explicit_little(read: Read, extent: Extent, encoding: Encoding, *, block_siz
 
     `read` gives any bytes of the object, up to `block_size` at a time. `NotDicom` if it cannot be walked.
     """
-    cursor = _Cursor(read, extent.offset, extent.end, block_size)
+    whole_words = max(block_size // 8, 1) * 8
+    cursor = _Cursor(read, extent.offset, extent.end, whole_words)
     encoding = actual_encoding(cursor.peek(), 0, encoding)
     gathered: list[bytes] = []
     size = 0
-    for block in _data_set(cursor, extent.end, Scope(encoding)):
-        gathered.append(block)
-        size += len(block)
-        if size >= _WINDOW:
-            yield b"".join(gathered)
-            gathered, size = [], 0
+    try:
+        for block in _data_set(cursor, extent.end, extent.end, Scope(encoding)):
+            gathered.append(block)
+            size += len(block)
+            if size >= _WINDOW:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+    except _Damaged:
+        raise NotDicom("The data set cannot be walked to its end.") from None
     yield b"".join(gathered)
 
 
@@ -61,6 +68,10 @@ def swapped(value: bytes, width: int) -> bytes:
     for byte in range(width):
         turned[byte:whole:width] = value[width - 1 - byte : whole : width]
     return bytes(turned)
+
+
+class _Damaged(Exception):
+    """Lengths and tags inside an element contradict one another."""
 
 
 class _Cursor:
@@ -74,26 +85,22 @@ class _Cursor:
         self._window = b""
         self.position = position
 
-    def head(self, encoding: Encoding) -> Head:
-        """The head of the element here; the cursor moves to its value."""
-        self._fill(_HEAD)
-        at = self.position - self._base
-        head = read_head(self._window, at, len(self._window), encoding)
-        if head is None:
-            raise NotDicom("The data set ends inside an element.")
-        self.position = self._base + head.start
-        return head
-
     def peek(self) -> bytes:
         """The next bytes, enough for the head of an element; the cursor stays."""
         self._fill(_HEAD)
         at = self.position - self._base
         return self._window[at : at + _HEAD]
 
+    def head(self, encoding: Encoding, limit: int) -> Head:
+        """The head of the element here, which ends before `limit`; the cursor moves to its value."""
+        head = read_head(self.peek(), 0, min(_HEAD, limit - self.position), encoding)
+        if head is None:
+            raise _Damaged
+        self.position += head.start
+        return head
+
     def value(self, length: int) -> Iterator[bytes]:
         """The next `length` bytes, in blocks; the cursor moves behind them."""
-        if self.position + length > self._end:
-            raise NotDicom("The data set ends inside an element's value.")
         left = length
         while left:
             step = min(left, self._block_size)
@@ -106,28 +113,48 @@ class _Cursor:
             left -= step
             yield block
 
+    def only_zeros_left(self) -> bool:
+        """Whether nothing but zero bytes follows; if so the cursor moves behind them."""
+        if self.peek()[:4].strip(b"\0"):
+            return False
+        position = self.position
+        if all(not block.strip(b"\0") for block in self.value(self._end - position)):
+            return True
+        self.position = position
+        return False
+
     def _fill(self, wanted: int) -> None:
-        if self.position + wanted > self._base + len(self._window):
+        inside = self._base <= self.position <= self._base + len(self._window)
+        if not inside or self.position + wanted > self._base + len(self._window):
             length = min(_WINDOW, self._end - self.position)
             self._window = bytes(self._read(Extent(self.position, length))) if length > 0 else b""
             self._base = self.position
 
 
-def _data_set(cursor: _Cursor, end: int | None, scope: Scope) -> Iterator[bytes]:
-    """The elements up to `end`, or up to the item's delimiter where `end` is `None`."""
+def _data_set(cursor: _Cursor, end: int | None, limit: int, scope: Scope) -> Iterator[bytes]:
+    """The elements up to `end`, or up to the item's delimiter where `end` is `None`.
+
+    `limit` is where the innermost defined length around them ends.
+    """
     if scope.depth > _MAX_DEPTH:
         raise NotDicom(f"Sequences are nested more than {_MAX_DEPTH} deep.")
     while end is None or cursor.position < end:
-        head = cursor.head(scope.encoding)
+        if scope.outer is None and cursor.only_zeros_left():
+            return  # which some writers leave behind the last element
+        head = cursor.head(scope.encoding, limit)
         if head.tag == ITEM_END and end is None:
             return
         if head.tag >> 16 == 0xFFFE:
-            raise NotDicom("An item delimiter stands where an element should be.")
+            raise _Damaged
         vr = head.vr if head.vr not in ("", "??") else _vr(head, scope)
-        if vr == "SQ" or (head.length == UNDEFINED and head.tag not in PIXEL_DATA):
-            yield from _sequence(cursor, head, vr, scope)
-        elif head.length == UNDEFINED:
-            raise NotDicom("The pixel data are encapsulated in a transfer syntax that does not allow it.")
+        if head.length != UNDEFINED and cursor.position + head.length > limit:
+            raise _Damaged
+        if head.length == UNDEFINED and (head.tag in PIXEL_DATA or vr in _ENCAPSULATED):
+            raise NotDicom("Encapsulated data stand in a transfer syntax that does not allow them.")
+        if head.length == UNDEFINED and vr not in ("SQ", "UN") and not _holds_items(cursor, scope):
+            yield from _delimited(cursor, head, vr, limit, scope)
+        elif vr == "SQ" or head.length == UNDEFINED:
+            yield from _sequence(cursor, head, vr, limit, scope)
         elif head.tag & 0xFFFF == 0:
             for _ in cursor.value(head.length):
                 pass
@@ -139,26 +166,71 @@ def _vr(head: Head, scope: Scope) -> str:
     return scope.vr_of(head.tag, head.length)[0] if scope.encoding.implicit else "UN"
 
 
-def _sequence(cursor: _Cursor, head: Head, vr: str, scope: Scope) -> Iterator[bytes]:
-    # A value of UN and undefined length is in Implicit VR whatever surrounds it (PS3.5 6.2.2).
-    encoding = scope.encoding if vr == "SQ" else as_implicit(scope.encoding)
+def _holds_items(cursor: _Cursor, scope: Scope) -> bool:
+    first = read_head(cursor.peek(), 0, _HEAD, scope.encoding)
+    return first is not None and first.tag in (ITEM, SEQUENCE_END)
+
+
+def _delimited(cursor: _Cursor, head: Head, vr: str, limit: int, scope: Scope) -> Iterator[bytes]:
+    """A value that ends in a delimiter although it is no sequence, given a length."""
+    delimiter = swapped(_SEQUENCE_ENDS[:4], 2) if scope.encoding.big_endian else _SEQUENCE_ENDS[:4]
+    delimiter += bytes(4)
+    value = b"".join(cursor.value(min(_MAX_DELIMITED, limit - cursor.position)))
+    length = value.find(delimiter)
+    if length < 0:
+        raise _Damaged
+    cursor.position += length + len(delimiter) - len(value)
+    content = value[:length] + (b"\0" * (length % 2))
+    width = WORD.get(vr, 1) if scope.encoding.big_endian else 1
+    yield _head(head.tag, vr if vr in LONG or len(content) <= 0xFFFE else "UN", len(content))
+    yield swapped(content, width) if width > 1 else content
+
+
+def _sequence(cursor: _Cursor, head: Head, vr: str, limit: int, scope: Scope) -> Iterator[bytes]:
+    # The items of UN are in Implicit VR Little Endian whatever surrounds them (PS3.5 6.2.2); some
+    # writers leave them explicit, which each item shows.
+    encoding = scope.encoding if vr == "SQ" or scope.encoding.implicit else EXPLICIT
     yield _head(head.tag, "SQ", UNDEFINED)
-    end = None if head.length == UNDEFINED else cursor.position + head.length
-    number = 0
-    while end is None or cursor.position < end:
-        item = cursor.head(encoding)
-        if item.tag == SEQUENCE_END and end is None:
-            break
-        if item.tag != ITEM:
-            raise NotDicom("A sequence holds something that is not an item.")
-        number += 1
-        item_end = None if item.length == UNDEFINED else cursor.position + item.length
-        shown = item_encoding(cursor.peek(), 0, min(_HEAD, item.length), encoding)
-        inner = Scope(shown, scope, head.tag, number)
-        yield _ITEM_BEGINS
-        yield from _data_set(cursor, item_end, inner)
-        yield _ITEM_ENDS
+    stop = None if head.length == UNDEFINED else cursor.position + head.length
+    try:
+        yield from _items(cursor, stop, limit if stop is None else stop, encoding, head.tag, scope)
+    except _Damaged:
+        yield _SEQUENCE_ENDS
+        if stop is None:  # nothing tells where to go on
+            raise
+        cursor.position = stop
+        return
     yield _SEQUENCE_ENDS
+
+
+def _items(
+    cursor: _Cursor, stop: int | None, limit: int, encoding: Encoding, tag: int, outer: Scope
+) -> Iterator[bytes]:
+    """The items up to `stop`, or to the sequence's delimiter.
+
+    What is damaged in an item of defined length ends there; in an undefined one it ends the sequence.
+    """
+    number = 0
+    while stop is None or cursor.position < stop:
+        item = cursor.head(encoding, limit)
+        if item.tag == SEQUENCE_END and stop is None:
+            return
+        if item.tag != ITEM:
+            raise _Damaged
+        number += 1
+        end = None if item.length == UNDEFINED else min(cursor.position + item.length, limit)
+        shown = item_encoding(cursor.peek(), 0, min(_HEAD, item.length), encoding)
+        scope = Scope(shown, outer, tag, number)
+        yield _ITEM_BEGINS
+        try:
+            yield from _data_set(cursor, end, limit if end is None else end, scope)
+        except _Damaged:
+            yield _ITEM_ENDS
+            if end is None:
+                raise
+            cursor.position = end
+            continue
+        yield _ITEM_ENDS
 
 
 def _element(cursor: _Cursor, head: Head, vr: str, scope: Scope) -> Iterator[bytes]:

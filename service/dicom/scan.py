@@ -268,8 +268,8 @@ class Scan:
         shape = _shape(walker, findings)
         frames = None
         if self._pixels is not None and self._pixels.encapsulated is not syntax.encapsulated:
-            if head.data_offset == 0:
-                raise NotDicom("A file without file meta information must not hold compressed pixel data.")
+            if self._pixels.encapsulated and (head.data_offset == 0 or not syntax.leaves_as_stored):
+                raise NotDicom("Compressed pixel data stand in a transfer syntax that does not allow them.")
             findings.append("The pixel data are not in the form of the transfer syntax.")
         if self._fragments is not None and shape is not None:
             table = bytes(self._extended_table or b"") or _inline_table(walker)

@@ -9,37 +9,44 @@ from starlette.responses import Response
 
 from service.archive import reasons
 from service.archive.port import Intake, Outcome, Refused, Stored
+from service.dicom.dicomxml import DICOM_XML, xml_document
 from service.dicom.errors import ArchiveError, BadRequest, NotAcceptable, TooMany, UnsupportedMedia
 from service.dicom.media import DICOM, DICOM_JSON, MULTIPART, Representation, content_type, negotiate
 from service.dicom.multipart import PartBegins, PartData, Reader
 from service.dicom.resource import require_uid
+from service.dicom.syntaxes import OCTETS
 from service.web.arriving import BodyCut, BodyStalled, gathered
+from service.web.composing import ComposedBody
 from service.web.problems import http_status, problem
 from service.web.request import House, base_url, house, wanted
 
-_OFFERS = (Representation(DICOM_JSON),)
-_ACCEPTED = (f'{MULTIPART}; type="{DICOM}"', DICOM)
+# The type application/xml is understood, but never sent.
+_OFFERS = tuple(Representation(name) for name in (DICOM_JSON, DICOM_XML, "application/xml"))
+_METADATA = (DICOM_JSON, DICOM_XML, OCTETS)
+_ACCEPTED = (*(f'{MULTIPART}; type="{name}"' for name in (DICOM, DICOM_JSON, DICOM_XML)), DICOM)
 _OUT_OF_RESOURCES = 0xA700
 _RETRY_AFTER_S = "5"
 
 
 async def store(request: Request) -> Response:
-    """`POST /studies` and `POST /studies/{study}`: a multipart of DICOM files, or a single one."""
+    """`POST /studies` and `POST /studies/{study}`: DICOM files, one or a multipart, or metadata and bulk data."""
     here = house(request)
     study = request.path_params.get("study")
     if study is not None:
         require_uid(study, "The study UID in the path")
-    if not negotiate(wanted(request), _OFFERS):
-        raise NotAcceptable("The Store Instances Response is available as DICOM JSON.", (DICOM_JSON,))
+    agreed = next(iter(negotiate(wanted(request), _OFFERS)), None)
+    if agreed is None:
+        message = "The Store Instances Response is available as DICOM JSON and as application/dicom+xml."
+        raise NotAcceptable(message, (DICOM_JSON,))
     base = base_url(request)
     with here.uploads.one():
-        body = _body(request, here, study)
+        body = _body(request, here, study, base)
         try:
             trouble = await _push(request, here, body)
         finally:
             # Whatever happened to the rest of the body, the parts that came whole are kept.
             outcomes = await here.stores.go_on(body.finish)
-    return _answer(outcomes, trouble, base)
+    return _answer(outcomes, trouble, base, in_xml=agreed.media_type != DICOM_JSON)
 
 
 class _SinglePart:
@@ -48,7 +55,7 @@ class _SinglePart:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._begun = False
-        self._cut = False
+        self._whole = False
 
     def push(self, blocks: list[bytes]) -> None:
         if not self._begun:
@@ -57,12 +64,12 @@ class _SinglePart:
         for block in blocks:
             self._intake.write(memoryview(block))
 
-    def cut(self) -> None:
-        """The rest of the body will not come."""
-        self._cut = True
+    def ended(self) -> None:
+        """The body has come to its end; a body of which that is not said was cut."""
+        self._whole = True
 
     def finish(self) -> Sequence[Outcome]:
-        if self._begun and not self._cut:
+        if self._begun and self._whole:
             self._intake.end()
         return self._intake.finish()
 
@@ -70,11 +77,10 @@ class _SinglePart:
 class _MultiPart:
     """A multipart body of DICOM files."""
 
-    def __init__(self, intake: Intake, boundary: str, max_parts: int) -> None:
+    def __init__(self, intake: Intake, reader: Reader) -> None:
         self._intake = intake
-        self._reader = Reader(boundary, max_parts=max_parts)
+        self._reader = reader
         self._open = False
-        self._malformed: ArchiveError | None = None
 
     def push(self, blocks: list[bytes]) -> None:
         """Take the next blocks. `BadRequest`, `TooMany` if the multipart is malformed."""
@@ -88,8 +94,8 @@ class _MultiPart:
                 self._intake.end()
                 self._open = False
 
-    def cut(self) -> None:
-        """The rest of the body will not come."""
+    def ended(self) -> None:
+        """The body has come to its end; where its parts end, their boundaries say."""
 
     def finish(self) -> Sequence[Outcome]:
         if self._reader.inside_part and not self._open:
@@ -106,19 +112,29 @@ class _MultiPart:
         self._open = True
 
 
-_Body = _SinglePart | _MultiPart
+_Body = _SinglePart | _MultiPart | ComposedBody
 
 
-def _body(request: Request, here: House, study: str | None) -> _Body:
+def _body(request: Request, here: House, study: str | None, base: str) -> _Body:
     media_type, parameters = content_type(request.headers.get("content-type", ""))
     if media_type == DICOM:
         return _SinglePart(here.archive.intake(study))
     inner = parameters.get("type", DICOM).lower()
-    if media_type != MULTIPART or inner != DICOM:
+    if media_type != MULTIPART or inner not in (DICOM, *_METADATA):
         raise UnsupportedMedia(f"A body to be stored must be {' or '.join(_ACCEPTED)}.")
     if "boundary" not in parameters:
         raise BadRequest("The Content-Type of a multipart body must name its boundary (RFC 2046 5.1.1).")
-    return _MultiPart(here.archive.intake(study), parameters["boundary"], here.settings.max_parts)
+    reader = Reader(parameters["boundary"], max_parts=here.settings.max_parts)
+    if inner == DICOM:
+        return _MultiPart(here.archive.intake(study), reader)
+    return ComposedBody(
+        here.archive.intake(study),
+        reader,
+        root=inner,
+        base=f"{base}/studies/",
+        header_limit=here.settings.header_limit,
+        max_instances=here.settings.max_parts,
+    )
 
 
 async def _push(request: Request, here: House, body: _Body) -> ArchiveError | None:
@@ -148,7 +164,9 @@ async def _push(request: Request, here: House, body: _Body) -> ArchiveError | No
     return None
 
 
-def _answer(outcomes: Sequence[Outcome], trouble: ArchiveError | None, base: str) -> Response:
+def _answer(
+    outcomes: Sequence[Outcome], trouble: ArchiveError | None, base: str, *, in_xml: bool
+) -> Response:
     """The Store Instances Response, or a problem where the body was no store request at all."""
     stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
@@ -164,8 +182,9 @@ def _answer(outcomes: Sequence[Outcome], trouble: ArchiveError | None, base: str
     status = _status(stored, refused)
     if status == 503:
         headers["Retry-After"] = _RETRY_AFTER_S
-    body = orjson.dumps(store_response(stored, refused, base))
-    return Response(body, status, {"Content-Type": DICOM_JSON, **headers})
+    response = store_response(stored, refused, base)
+    body = xml_document(response) if in_xml else orjson.dumps(response)
+    return Response(body, status, {"Content-Type": DICOM_XML if in_xml else DICOM_JSON, **headers})
 
 
 def _status(stored: Sequence[Stored], refused: Sequence[Refused]) -> int:
