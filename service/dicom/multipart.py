@@ -3,6 +3,7 @@
 import enum
 import hashlib
 import re
+import secrets
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -191,6 +192,11 @@ def boundary_of(identity: str) -> str:
     split headers without minding quotes.
     """
     return f"isthmus{hashlib.sha256(identity.encode()).hexdigest()[:48]}"
+
+
+def new_boundary() -> str:
+    """A boundary for a body whose content has no identity beforehand; no content holds it by chance."""
+    return boundary_of(secrets.token_hex(24))
 
 
 def part_head(boundary: str, content_type: str, *, location: str = "", length: int | None = None) -> bytes:

@@ -1,7 +1,7 @@
 """Store of instances (PS3.18 10.5): parts are pushed into the archive while they arrive."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
 import orjson
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.archive import reasons
 from service.archive.port import Intake, Outcome, Refused, Stored
 from service.dicom.dicomxml import DICOM_XML, xml_document
-from service.dicom.errors import ArchiveError, BadRequest, NotAcceptable, TooMany, UnsupportedMedia
+from service.dicom.errors import ArchiveError, BadRequest, Busy, NotAcceptable, TooMany, UnsupportedMedia
 from service.dicom.media import DICOM, DICOM_JSON, MULTIPART, Representation, content_type, negotiate
 from service.dicom.multipart import PartBegins, PartData, Reader
 from service.dicom.resource import require_uid
@@ -29,7 +29,7 @@ _RETRY_AFTER_S = "5"
 
 
 async def store(request: Request) -> Response:
-    """`POST /studies` and `POST /studies/{study}`: DICOM files, one or a multipart, or metadata and bulk data."""
+    """`POST /studies` and `POST /studies/{study}`: DICOM files, or metadata and bulk data."""
     here = house(request)
     study = request.path_params.get("study")
     if study is not None:
@@ -140,28 +140,29 @@ def _body(request: Request, here: House, study: str | None, base: str) -> _Body:
 async def _push(request: Request, here: House, body: _Body) -> ArchiveError | None:
     """Push the body into the archive; what went wrong with the body itself, if anything did.
 
-    While one block is pushed the next one is received.
+    While one block is pushed the next one is received. Nothing is being pushed any more on return.
     """
-    pushing: Awaitable[None] | None = None
+    pushing: asyncio.Future[None] | None = None
+    trouble: ArchiveError | None = None
     try:
         arriving = gathered(request, block_size=here.settings.read_block, stall_s=here.settings.body_stall_s)
         async for blocks in arriving:
             if pushing is not None:
-                await pushing
+                await asyncio.shield(pushing)
             pushing = asyncio.ensure_future(here.stores.go_on(body.push, blocks))
         if pushing is not None:
+            await asyncio.shield(pushing)
+        body.ended()
+    except (BadRequest, TooMany, BodyCut, BodyStalled) as error:
+        trouble = error
+    except asyncio.CancelledError:
+        trouble = Busy("The service is stopping; send what has no answer again.")
+    if pushing is not None:
+        try:
             await pushing
-    except (BadRequest, TooMany) as error:
-        return error
-    except (BodyCut, BodyStalled) as error:
-        if pushing is not None:
-            try:
-                await pushing
-            except (BadRequest, TooMany) as malformed:
-                return malformed
-        body.cut()
-        return error
-    return None
+        except (BadRequest, TooMany) as malformed:
+            return malformed
+    return trouble
 
 
 def _answer(
@@ -171,9 +172,11 @@ def _answer(
     stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
     headers = {"Connection": "close"} if trouble is not None else {}
-    if trouble is not None and (not stored or isinstance(trouble, TooMany)):
+    if isinstance(trouble, Busy):
+        headers["Retry-After"] = _RETRY_AFTER_S
+    if trouble is not None and (not stored or isinstance(trouble, (TooMany, Busy))):
         status = 408 if isinstance(trouble, BodyStalled) else 400
-        if isinstance(trouble, TooMany):
+        if isinstance(trouble, (TooMany, Busy)):
             status = http_status(trouble)
         note = f" {len(stored)} instances before that are stored." if stored else ""
         return problem(status, str(trouble) + note, headers)

@@ -26,6 +26,7 @@ class Sender:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
+        self.waits = False
 
     def send_to(self, site: Site, **settings: Any) -> "Sender":
         app = create_app(site.archive, Settings(**settings))
@@ -53,6 +54,7 @@ class Sender:
             block = self._blocks.pop(0)
             more = bool(self._blocks) or self._then != "end"
             return {"type": "http.request", "body": block, "more_body": more}
+        self.waits = True
         if self._then == "cut":
             return {"type": "http.disconnect"}
         await asyncio.Event().wait()
@@ -133,3 +135,25 @@ def test_more_uploads_than_allowed_are_told_to_come_back(site):
     late = asyncio.run(one_too_many())
     assert late.status == 503
     assert int(late.headers[b"retry-after"]) > 0
+
+
+def test_a_request_that_is_ended_from_outside_stores_no_part_of_a_body(site):
+    """As a server does that stops: the body's beginning alone could be read as a whole object."""
+    whole = a_ct()
+    padded = whole + b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0\0\0\0\0"
+
+    async def cancelled() -> Sender:
+        app = create_app(site.archive, Settings())
+        sender = Sender(whole, then="stall", media_type=b"application/dicom")
+        task = asyncio.ensure_future(sender.post(app))
+        while not sender.waits:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return sender
+
+    sender = asyncio.run(cancelled())
+    assert sender.status == 503
+    assert list(site.store.keys()) == []
+    # and: the whole of it is not refused for a part that was kept
+    assert site.post(padded).status_code == 200
