@@ -10,23 +10,37 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from service.archive.port import ServedArchive
+from service.archive.port import Forgets, Recalls, ServedArchive
 from service.dicom.errors import ArchiveError
 from service.settings import Settings
-from service.web import bulkdata, frames, health, metadata, problems, qido, stow, wado
+from service.web import (
+    bulkdata,
+    capabilities,
+    findings,
+    forget,
+    frames,
+    health,
+    metadata,
+    openapi,
+    problems,
+    qido,
+    stow,
+    uri,
+    wado,
+)
+from service.web.cors import Cors
 from service.web.finished import FinishedAnswers
 from service.web.journal import Journal
 from service.web.request import House
 from service.web.rim import Admission, Crossing
+from service.web.transactions import INSTANCE, SERIES, STUDY
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Table = tuple[tuple[str, str, Endpoint], ...]
 
-STUDY = "/studies/{study}"
-SERIES = STUDY + "/series/{series}"
-INSTANCE = SERIES + "/instances/{instance}"
-
-# Below ISTHMUS_PREFIX. The most frequent come first: routes are tried in this order.
-ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+# Below ISTHMUS_PREFIX. The most frequent come first: routes are tried in this order. What each takes and
+# gives is described in web/transactions.py.
+ROUTES: Table = (
     ("GET", INSTANCE + "/frames/{frames}", frames.retrieve_frames),
     ("GET", INSTANCE, wado.retrieve),
     ("POST", "/studies", stow.store),
@@ -43,10 +57,24 @@ ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", INSTANCE + "/bulkdata/{path:path}", bulkdata.retrieve_bulkdata),
     ("GET", SERIES, wado.retrieve),
     ("GET", STUDY, wado.retrieve),
+    ("GET", "/wado", uri.retrieve_by_uri),
+    ("OPTIONS", "/", capabilities.capabilities),
 )
 
+# Of an archive that lets go of what it keeps.
+FORGETTING: Table = (
+    ("DELETE", INSTANCE, forget.forget),
+    ("DELETE", SERIES, forget.forget),
+    ("DELETE", STUDY, forget.forget),
+)
+
+# Of an archive that keeps what was odd about its instances.
+RECALLING: Table = (("GET", INSTANCE + "/findings", findings.findings),)
+
 # At the root of the server.
-HOUSEKEEPING: tuple[tuple[str, str, Endpoint], ...] = (
+HOUSEKEEPING: Table = (
+    ("GET", "/wado", uri.retrieve_by_uri),
+    ("GET", "/openapi.json", openapi.description),
     ("GET", "/healthz", health.alive),
     ("GET", "/readyz", health.ready),
 )
@@ -62,7 +90,7 @@ def create_app(
     house = House(
         archive=archive,
         settings=settings,
-        reads=Crossing("reads", threads=settings.read_threads, queue=settings.read_queue),
+        reads=Crossing("reads", threads=settings.read_threads, queue=settings.read_queue, nearby=archive.nearby),
         stores=Crossing("stores", threads=settings.store_threads, queue=settings.uploads),
         uploads=Admission("store requests", settings.uploads),
         finished=FinishedAnswers(settings.metadata_cache),
@@ -75,8 +103,9 @@ def create_app(
         house.reads.close()
         house.stores.close()
 
+    table = routes_of(archive)
     app = Starlette(
-        routes=_routes(settings.prefix),
+        routes=_routes(settings.prefix, table),
         lifespan=lifespan,
         exception_handlers={
             ArchiveError: problems.answer_archive_error,
@@ -84,17 +113,31 @@ def create_app(
             Exception: problems.answer_fault,
         },
     )
+    app.router.redirect_slashes = False  # a redirection would name a host that nobody vouches for
     app.state.house = house
-    return Journal(app)
+    app.state.offered = tuple((method, path.replace(":path}", "}")) for method, path, _ in table)
+    return Journal(Cors(app, settings.cors))
 
 
-def _routes(prefix: str) -> list[Route]:
+def routes_of(archive: ServedArchive) -> Table:
+    """What is offered below the DICOMweb root: the rest depends on what the archive can do."""
+    forgetting = FORGETTING if isinstance(archive, Forgets) else ()
+    recalling = RECALLING if isinstance(archive, Recalls) else ()
+    return ROUTES + forgetting + recalling
+
+
+def _routes(prefix: str, below_prefix: Table) -> list[Route]:
     """One route a path, with every method it offers, so that the others are answered 405 with Allow."""
     methods: dict[str, dict[str, Endpoint]] = {}
-    for below, table in ((prefix, ROUTES), ("", HOUSEKEEPING)):
+    for below, table in ((prefix, below_prefix), ("", HOUSEKEEPING)):
         for method, path, endpoint in table:
-            methods.setdefault(below + path, {})[method] = endpoint
-    return [Route(path, _dispatch(path, offered), methods=list(offered)) for path, offered in methods.items()]
+            methods.setdefault((below + path).rstrip("/"), {})[method] = endpoint
+    # A slash at the end is no other resource: people write one. Those paths come last, being rare.
+    slashed = {path + "/": offered for path, offered in methods.items() if not path.endswith(":path}")}
+    return [
+        Route(path, _dispatch(path, offered), methods=list(offered))
+        for path, offered in (methods | slashed).items()
+    ]
 
 
 def _dispatch(path: str, offered: dict[str, Endpoint]) -> Endpoint:

@@ -24,11 +24,15 @@ _STARTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame: `size` in bytes where it is known beforehand, `blocks` makes its bytes."""
+    """One frame: `size` in bytes where it is known beforehand, `blocks` makes its bytes.
+
+    `bound` is how many bytes have to be read for it, `None` if making it is more than reading.
+    """
 
     number: int
     size: int | None
     blocks: Callable[[], Iterator[Buffer]]
+    bound: int | None = None
 
 
 def frames_of(archive: Archive, held: Held, numbers: Sequence[int], block_size: int) -> list[Frame]:
@@ -53,7 +57,7 @@ def _encapsulated(archive: Archive, held: Held, numbers: Sequence[int], block_si
         raise NotFound("The frames of this instance cannot be told apart; retrieve it whole.")
     windows = _Windows(archive, held, extents, block_size)
     return [
-        Frame(number, None, partial(_codestream, archive, held, windows, extent, block_size))
+        Frame(number, None, partial(_codestream, archive, held, windows, extent, block_size), extent.length)
         for number, extent in zip(numbers, extents, strict=True)
     ]
 
@@ -101,7 +105,8 @@ def _native(
         return _cut(blocks_of(archive, held, span.extent, block_size), span, width)
 
     return [
-        Frame(number, span.size, partial(blocks, span)) for number, span in zip(numbers, spans, strict=True)
+        Frame(number, span.size, partial(blocks, span), None if syntax.deflated else span.extent.length)
+        for number, span in zip(numbers, spans, strict=True)
     ]
 
 

@@ -31,13 +31,19 @@ class ObjectArchive:
         limits: IntakeLimits,
         on_duplicate: OnDuplicate = OnDuplicate.REFUSE,
         write_threads: int = 4,
+        nearby: bool = True,
     ) -> None:
+        self._nearby = nearby
         self._store = store
         self._index = index
         self._limits = limits
         self._on_duplicate = on_duplicate
         self._budget = SharedBudget(limits.headers_together)
         self._writers = ThreadPoolExecutor(write_threads, thread_name_prefix="write")
+
+    @property
+    def nearby(self) -> bool:
+        return self._nearby
 
     def find(self, query: Query) -> Answer:
         return self._index.find(query)
@@ -94,7 +100,7 @@ class ObjectArchive:
         drain(self._store, self._index, doomed)
 
     def sweep(self, *, older_than_s: float, even_most: bool = False) -> Swept:
-        """Delete the objects that no row names any more, and those older than `older_than_s` that none did."""
+        """Delete the objects whose rows are gone, and those older than `older_than_s` that never had one."""
         return sweep(self._store, self._index, older_than_s=older_than_s, even_most=even_most)
 
     def ready(self) -> None:

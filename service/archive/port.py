@@ -118,6 +118,11 @@ class Archive(Protocol):
 class ServedArchive(Archive, Protocol):
     """An archive that can tell whether it may be sent requests."""
 
+    @property
+    def nearby(self) -> bool:
+        """Whether rows and objects lie on this machine, so that looking one up takes microseconds."""
+        ...
+
     def ready(self) -> None:
         """Return if requests can be answered; an error of the tree if not."""
         ...

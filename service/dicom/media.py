@@ -1,5 +1,6 @@
 """Media ranges and what answers them (PS3.18 8.7): parsing Accept, ranking representations."""
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 MULTIPART = "multipart/related"
 ANY = "*"
+_REMEMBERED = 1024  # characters of Accept headers worth remembering
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z/-]+"
 _PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))\s*)?')
@@ -75,11 +77,21 @@ class Representation:
         return f'{MULTIPART}; type="{self.media_type}"{parameter}'
 
 
-def parse_accept(values: Sequence[str]) -> list[MediaRange]:
+def parse_accept(values: Sequence[str]) -> Sequence[MediaRange]:
     """The media ranges of Accept headers or `accept` parameters; a range that makes no sense is left out.
 
     No value at all means `*/*` (RFC 9110 12.5.1).
     """
+    # A viewer sends the same few headers for ever.
+    return _parse_accept(tuple(values)) if sum(map(len, values)) < _REMEMBERED else _parsed(values)
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_accept(values: tuple[str, ...]) -> Sequence[MediaRange]:
+    return _parsed(values)
+
+
+def _parsed(values: Sequence[str]) -> Sequence[MediaRange]:
     ranges = [found for value in values for text in _elements(value) if (found := _media_range(text))]
     if not ranges and not any(value.strip() for value in values):
         return [MediaRange("*/*", None, (), 1.0)]

@@ -17,6 +17,7 @@ from service.web.request import base_url, house, resource_of, wanted
 from service.web.sending import Body, send
 
 _MAX_FRAMES = 20_000
+_FEW = 16
 
 
 async def retrieve_frames(request: Request) -> Response:
@@ -37,15 +38,24 @@ async def retrieve_frames(request: Request) -> Response:
         tag = entity_tag(held.digest, listed, str(agreed), base)
         if agreed.multipart:
             return _many(frames, agreed, f"{base}{held.key.path}/frames/", tag)
-        return Body(agreed.content_type, frames[0].blocks, frames[0].size, tag, ranges=True)
+        bound = frames[0].bound
+        return Body(agreed.content_type, frames[0].blocks, frames[0].size, tag, ranges=True, bound=bound)
 
-    return await send(request, make)
+    return await send(request, make, quick=len(numbers) <= _FEW)
 
 
 def _many(frames: Sequence[Frame], agreed: Representation, location: str, tag: str) -> Body:
     boundary = boundary_of(tag)
     blocks = partial(_parts, frames, agreed, location, boundary)
-    return Body(agreed.multipart_type(boundary), blocks, _size(frames, agreed, location, boundary), tag)
+    bounds = [frame.bound for frame in frames]
+    known = [bound for bound in bounds if bound is not None]
+    return Body(
+        agreed.multipart_type(boundary),
+        blocks,
+        _size(frames, agreed, location, boundary),
+        tag,
+        bound=sum(known) if len(known) == len(bounds) else None,
+    )
 
 
 def frame_numbers(text: str) -> list[int]:

@@ -6,15 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.archive.port import Answer
-from service.dicom.errors import NotAcceptable
-from service.dicom.media import DICOM_JSON, Representation, negotiate
+from service.dicom.dicomxml import DICOM_XML
+from service.dicom.media import DICOM_JSON
+from service.dicom.multipart import new_boundary
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, require_uid
 from service.dicom.syntaxes import available_values
-from service.web.request import base_url, house, wanted
+from service.web.documents import agree, xml_parts
+from service.web.request import base_url, house
 
-_OFFERS = (Representation(DICOM_JSON),)
 _NOT_KEYS = frozenset(("accept", "charset"))
 
 
@@ -35,8 +36,7 @@ async def search_instances(request: Request) -> Response:
 
 async def _search(request: Request, level: Level) -> Response:
     here = house(request)
-    if not negotiate(wanted(request), _OFFERS):
-        raise NotAcceptable("Search results are available as DICOM JSON.", (DICOM_JSON,))
+    agreed = agree(request, "Search results are available")
     query = Query.from_url(
         level,
         [(name, value) for name, value in request.query_params.multi_items() if name not in _NOT_KEYS],
@@ -44,13 +44,22 @@ async def _search(request: Request, level: Level) -> Response:
         series=_uid(request, "series"),
         max_results=here.settings.max_results,
     )
-    base = base_url(request)
+    base = base_url(request).encode("ascii")
     answer = await here.reads.run(here.archive.find, query)
     headers = _headers(query, answer)
     if not answer.matches:
         return Response(status_code=204, headers=headers)
-    body = b"[" + b",".join(_filled(answer)).replace(BASE_SLOT, base.encode("ascii")) + b"]"
+    if agreed.media_type == DICOM_XML:
+        boundary = new_boundary()
+        body = await here.reads.go_on(_xml_body, answer, base, boundary)
+        return Response(body, headers={"Content-Type": agreed.multipart_type(boundary), **headers})
+    body = b"[" + b",".join(_filled(answer)).replace(BASE_SLOT, base) + b"]"
     return Response(body, headers={"Content-Type": DICOM_JSON, **headers})
+
+
+def _xml_body(answer: Answer, base: bytes, boundary: str) -> bytes:
+    matches = (match.replace(BASE_SLOT, base) for match in _filled(answer))
+    return b"".join(xml_parts(matches, boundary))
 
 
 def _filled(answer: Answer) -> Iterable[bytes]:

@@ -1,6 +1,6 @@
 """What every transaction reads from a request: the resource, the base URL, the media ranges."""
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -9,12 +9,12 @@ from service.archive.port import ServedArchive
 from service.dicom.errors import BadRequest
 from service.dicom.media import MediaRange, parse_accept
 from service.dicom.resource import Resource
-from service.settings import Settings
+from service.settings import AUTHORITY, Settings
 from service.web.finished import FinishedAnswers
+from service.web.proxies import forwarded
 from service.web.rim import Admission, Crossing
 
 _LOOPBACK = ("127.0.0.1", "::1")
-_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,32 @@ def resource_of(request: Request) -> Resource:
 def base_url(request: Request) -> str:
     """The DICOMweb root as the client sees it, without a trailing slash.
 
-    `BadRequest` for a Host header that is none: it is written into answers.
+    What a trusted proxy says of it comes first, then `ISTHMUS_PUBLIC_URL`, then the Host header.
+    `BadRequest` for a value that could not be part of a URL: it is written into answers.
     """
+    settings = house(request).settings
+    peer = request.scope.get("client")
+    told = forwarded(peer[0] if peer else None, request.headers, settings.trusted_proxies)
+    if told.authority is None and settings.public_url:
+        return settings.public_url
+    authority = told.authority or _own_authority(request)
+    return f"{told.scheme or request.url.scheme}://{authority}{told.prefix}{settings.prefix}"
+
+
+def _own_authority(request: Request) -> str:
+    """Host and port by the Host header, which is taken at its word."""
     authority = request.headers.get("host", "")
     host, port = request.scope.get("server") or ("localhost", None)
     own_name = authority == host or (authority == "localhost" and host in _LOOPBACK)
     # dicomweb-client (Python) names our own address in Host without the port that it connected to.
     if not authority or (own_name and port not in (None, 80, 443)):
         authority = f"{authority or host}:{port}" if port else str(host)
-    if not _AUTHORITY.fullmatch(authority):
+    if not AUTHORITY.fullmatch(authority):
         raise BadRequest("The Host header is malformed.")
-    return f"{request.url.scheme}://{authority}{house(request).settings.prefix}"
+    return authority
 
 
-def wanted(request: Request) -> list[MediaRange]:
+def wanted(request: Request) -> Sequence[MediaRange]:
     """The media ranges asked for: by the `accept` parameter, else by the header (PS3.18 8.7.8.1)."""
     by_query = [value for value in request.query_params.getlist("accept") if value.strip()]
     return parse_accept(by_query or request.headers.getlist("accept"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,11 +10,17 @@ from typing import Any
 
 from service.dicom.errors import Busy
 
+_SHORT_S = 0.005
+_APART_S = 10.0
+
 
 class Crossing:
     """A pool of threads with a limit on what may wait for them."""
 
-    def __init__(self, name: str, *, threads: int, queue: int) -> None:
+    def __init__(self, name: str, *, threads: int, queue: int, nearby: bool = False) -> None:
+        """`queue` is what may wait; `nearby` says that what is asked for lies on this machine."""
+        self.nearby = nearby
+        self._apart_until = 0.0
         self._name = name
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = threads + queue
@@ -37,6 +44,24 @@ class Crossing:
         future = self._threads.submit(function, *args, **kwargs)
         future.add_done_callback(self._left)
         return await asyncio.wrap_future(future)
+
+    def may_stay(self) -> bool:
+        """Whether a look-up that is known to be short may be done on the loop itself.
+
+        A crossing costs several times what such a look-up does, as long as index and objects are local
+        and warm. Once one has taken long, the next ones cross again for a while.
+        """
+        return self.nearby and time.monotonic() >= self._apart_until
+
+    def stay[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`function(*args, **kwargs)` here and now, and note how long that took."""
+        begun = time.monotonic()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            ended = time.monotonic()
+            if ended - begun > _SHORT_S:
+                self._apart_until = ended + _APART_S
 
     def _left(self, _: Future[Any]) -> None:
         with self._lock:

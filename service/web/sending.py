@@ -35,17 +35,25 @@ class Body:
     ranges: bool = False
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    bound: int | None = None
+    """The most bytes that have to be read to make it; `None` if that is not known, or making it is work."""
 
 
-async def send(request: Request, make: Callable[[], Body]) -> Response:
+async def send(request: Request, make: Callable[[], Body], *, quick: bool = False) -> Response:
     """The answer that holds what `make` agrees on, or as much of it as the request asks for.
 
     304 where the client has it, 206 for a run of it; of a HEAD request only the head. Looking up,
-    agreeing and making the first block are one crossing to a thread.
+    agreeing and making the first block are one crossing to a thread; none where `make` is `quick`, the
+    body small and everything local.
     """
     here = house(request)
     block_size = here.settings.read_block
-    begun = await here.reads.run(_begin, make, request.headers, request.method == "HEAD", block_size)
+    asked = (request.headers, request.method == "HEAD", block_size)
+    begun = None
+    if quick and here.reads.may_stay():
+        begun = here.reads.stay(_begin_if_short, make, *asked)
+    if begun is None:
+        begun = await here.reads.run(_begin, make, *asked)
     if begun.rest is None:
         response = Response(begun.whole, begun.status, begun.headers, begun.media_type)
         if "content-length" in response.headers and request.method == "HEAD":
@@ -80,6 +88,16 @@ def _begin(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block
         except Superseded:  # nothing has gone out: what took its place can go instead
             continue
     return _try(make, asked, head, block_size)
+
+
+def _begin_if_short(
+    make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int
+) -> _Begun | None:
+    """As `_begin`, or `None` if making the body is not a matter of one short read."""
+    body = make()
+    if body.bound is None or body.bound > block_size:
+        return None
+    return _begin(lambda: body, asked, head, block_size)
 
 
 def _try(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int) -> _Begun:

@@ -1,6 +1,6 @@
 """Retrieve of one instance by query parameters: the URI service, WADO-URI (PS3.18 chapter 9)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Buffer, Iterator, Mapping, Sequence
 from functools import partial
 
 import orjson
@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.archive.port import Archive
-from service.archive.reading import object_blocks, object_size
+from service.archive.reading import blocks_of, object_blocks, object_size
 from service.dicom.errors import BadRequest, NotAcceptable, NotFound
+from service.dicom.frames import Extent
 from service.dicom.media import ANY, DICOM, MediaRange, Representation, content_type, negotiate, parse_accept
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, Held
@@ -35,22 +36,27 @@ async def retrieve_by_uri(request: Request) -> Response:
     here = house(request)
     given = _parameters(request)
     _require_object(given, request.headers.getlist("accept"))
-    syntax = given.get("transferSyntax", "")
-    if syntax not in ("", ANY):
-        require_uid(syntax, "transferSyntax")
+    if given.get("transferSyntax", ANY) not in ("", ANY):
+        require_uid(given["transferSyntax"], "transferSyntax")
+    return await send(request, partial(_body, here.archive, given, here.settings.read_block))
 
-    def make() -> Body:
-        held = _find(here.archive, given)
-        agreed = _agree(held, syntax)
-        return Body(
-            agreed.content_type,
-            partial(object_blocks, here.archive, held, agreed.syntax, here.settings.read_block),
-            object_size(held, agreed.syntax),
-            entity_tag(held.digest, held.object_key, agreed.content_type),
-            ranges=True,
-        )
 
-    return await send(request, make)
+def _body(archive: Archive, given: Mapping[str, str], block_size: int) -> Body:
+    held = _find(archive, given)
+    agreed = _agree(held, given.get("transferSyntax", ""))
+    size = object_size(held, agreed.syntax)
+    return Body(
+        agreed.content_type,
+        partial(object_blocks, archive, held, agreed.syntax, block_size),
+        size,
+        entity_tag(held.digest, held.object_key, agreed.content_type),
+        run=partial(_run, archive, held, block_size) if size == held.size else None,
+        ranges=True,
+    )
+
+
+def _run(archive: Archive, held: Held, block_size: int, extent: Extent) -> Iterator[Buffer]:
+    return blocks_of(archive, held, extent, block_size)
 
 
 def _parameters(request: Request) -> dict[str, str]:

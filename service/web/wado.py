@@ -26,7 +26,7 @@ async def retrieve(request: Request) -> Response:
     here = house(request)
     resource = resource_of(request)
     asked = _Asked(here.archive, wanted(request), base_url(request), here.settings.read_block)
-    return await send(request, partial(_body, asked, resource))
+    return await send(request, partial(_body, asked, resource), quick=resource.level is Level.INSTANCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ def _single(asked: _Asked, held: Held, agreed: Representation) -> Body:
         entity_tag(held.digest, held.object_key, agreed.content_type),
         run=partial(_run, asked, held) if size == held.size else None,
         ranges=True,
+        bound=size,
     )
 
 
@@ -114,11 +115,13 @@ def _many(asked: _Asked, plan: Plan) -> Body:
         total = plan.left_out + len(plan.items)
         text = f"{plan.left_out} of {total} instances are in no acceptable transfer syntax."
         headers["Warning"] = f'299 isthmus "{text}"'
+    size = _total_size(plan, heads, boundary)
     return Body(
         plan.form.multipart_type(boundary),
         partial(_parts, asked, plan, heads, boundary),
-        _total_size(plan, heads, boundary),
+        size,
         tag,
+        bound=size,
         status=status,
         headers=headers,
     )

@@ -1,0 +1,35 @@
+"""The OpenAPI document of everything that is offered over HTTP."""
+
+import functools
+from pathlib import Path
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.web.conditional import entity_tag, is_unchanged
+from service.web.request import base_url, house
+
+# Made from openapi/openapi.yaml by `python -m openapi`; the wheel has it because it lies here.
+DOCUMENT = Path(__file__).with_suffix(".json")
+
+
+async def description(request: Request) -> Response:
+    """`GET /openapi.json`: OpenAPI 3.1, with the URLs that this client uses."""
+    body = _document(base_url(request), house(request).settings.prefix)
+    headers = {"Cache-Control": "no-cache", "Content-Type": "application/json", "ETag": entity_tag(body)}
+    if is_unchanged(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers)
+
+
+@functools.lru_cache(16)
+def _document(base: str, prefix: str) -> bytes:
+    """The document with `base` in place of its DICOMweb root, and the root of the server in place of `/`."""
+    document = orjson.loads(DOCUMENT.read_bytes())
+    root = base.removesuffix(prefix) if base.endswith(prefix) else "/"
+    places = {document["servers"][0]["url"]: base, "/": root}
+    for item in (document, *document["paths"].values()):
+        for server in item.get("servers", ()):
+            server["url"] = places[server["url"]]
+    return orjson.dumps(document)

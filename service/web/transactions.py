@@ -1,0 +1,150 @@
+"""What each method of each resource takes and gives: the description beside the map of routes.
+
+The Capabilities Description (PS3.18 8.9) is made from this table and the map; tests compare both with
+the OpenAPI document.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.dicom.attributes import ATTRIBUTES, REQUEST_PATHS, attribute_name
+from service.dicom.media import DICOM, DICOM_JSON, MULTIPART
+from service.dicom.resource import Level
+from service.dicom.syntaxes import OCTETS, SYNTAXES
+
+STUDY = "/studies/{study}"
+SERIES = STUDY + "/series/{series}"
+INSTANCE = SERIES + "/instances/{instance}"
+JSON = "application/json"
+WADL = "application/vnd.sun.wadl+xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter; `values` are all that it may have, where they can be listed."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    required: bool = False
+    repeating: bool = False
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One method of a resource, named `identity` as in PS3.18 Table H-1.
+
+    `gives` are the media types of its answer and `takes` those of its body, the default first.
+    `successes` and `failures` are the statuses it may end in.
+    """
+
+    identity: str
+    gives: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    successes: tuple[int, ...] = (200,)
+    failures: tuple[int, ...] = (400, 404, 503)
+
+
+_ACCEPT = Parameter("accept")
+_FLAG = ("true", "false")
+_SEARCH = (
+    Parameter("fuzzymatching", _FLAG, default="false"),
+    Parameter("emptyvaluematching", _FLAG, default="false"),
+    Parameter("multiplevaluematching", _FLAG, default="false"),
+    Parameter("includefield", repeating=True),
+    Parameter("limit"),
+    Parameter("offset", default="0"),
+    _ACCEPT,
+)
+_MANY_OBJECTS = f'{MULTIPART}; type="{DICOM}"'
+_PIXEL_TYPES = tuple(dict.fromkeys(row.media_type or OCTETS for row in SYNTAXES))
+_PIXELS = (*(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES), *_PIXEL_TYPES)
+_RETRIEVE_FAILURES = (400, 404, 406, 416, 503)
+
+
+def _search(identity: str, level: Level) -> Transaction:
+    return Transaction(
+        identity,
+        (DICOM_JSON,),
+        parameters=(*_SEARCH, *(Parameter(name) for name in _match_names(level))),
+        successes=(200, 204),
+        failures=(400, 406, 413, 503),
+    )
+
+
+def _match_names(level: Level) -> list[str]:
+    """The attributes that are matched without reading whole objects, by keyword."""
+    paths = [row.path for row in ATTRIBUTES if row.level <= level and row.column]
+    if level >= Level.SERIES:
+        paths += REQUEST_PATHS
+    return [attribute_name(path) for path in paths]
+
+
+def _retrieve(identity: str, *gives: str) -> Transaction:
+    return Transaction(
+        identity, gives, parameters=(_ACCEPT,), successes=(200, 206, 304), failures=_RETRIEVE_FAILURES
+    )
+
+
+def _metadata(identity: str) -> Transaction:
+    return Transaction(
+        identity, (DICOM_JSON,), parameters=(_ACCEPT,), successes=(200, 304), failures=(400, 404, 406, 503)
+    )
+
+
+def _store(identity: str) -> Transaction:
+    return Transaction(
+        identity,
+        (DICOM_JSON,),
+        (_MANY_OBJECTS, DICOM),
+        successes=(200, 202),
+        failures=(400, 406, 408, 409, 413, 415, 503),
+    )
+
+
+def _forget(identity: str) -> Transaction:
+    return Transaction(identity, successes=(204,))
+
+
+_URI = Transaction(
+    "RetrieveInstanceByURI",
+    (DICOM,),
+    parameters=(
+        Parameter("requestType", ("WADO",), required=True),
+        Parameter("studyUID"),
+        Parameter("seriesUID"),
+        Parameter("objectUID", required=True),
+        Parameter("contentType", (DICOM,)),
+        Parameter("transferSyntax"),
+    ),
+    successes=(200, 206, 304),
+    failures=_RETRIEVE_FAILURES,
+)
+
+# Below ISTHMUS_PREFIX, by method and path.
+DESCRIBED: Mapping[tuple[str, str], Transaction] = {
+    ("GET", "/studies"): _search("SearchForStudies", Level.STUDY),
+    ("POST", "/studies"): _store("StoreInstances"),
+    ("GET", STUDY): _retrieve("RetrieveStudy", _MANY_OBJECTS),
+    ("POST", STUDY): _store("StoreStudyInstances"),
+    ("DELETE", STUDY): _forget("DeleteStudy"),
+    ("GET", STUDY + "/metadata"): _metadata("RetrieveStudyMetadata"),
+    ("GET", STUDY + "/series"): _search("SearchForStudySeries", Level.SERIES),
+    ("GET", STUDY + "/instances"): _search("SearchForStudyInstances", Level.INSTANCE),
+    ("GET", SERIES): _retrieve("RetrieveSeries", _MANY_OBJECTS),
+    ("DELETE", SERIES): _forget("DeleteSeries"),
+    ("GET", SERIES + "/metadata"): _metadata("RetrieveSeriesMetadata"),
+    ("GET", SERIES + "/instances"): _search("SearchForStudySeriesInstances", Level.INSTANCE),
+    ("GET", INSTANCE): _retrieve("RetrieveInstance", _MANY_OBJECTS, DICOM),
+    ("DELETE", INSTANCE): _forget("DeleteInstance"),
+    ("GET", INSTANCE + "/metadata"): _metadata("RetrieveInstanceMetadata"),
+    ("GET", INSTANCE + "/findings"): Transaction(
+        "RetrieveFindings", (JSON,), parameters=(_ACCEPT,), failures=(400, 404, 406, 503)
+    ),
+    ("GET", INSTANCE + "/frames/{frames}"): _retrieve("RetrieveFrames", *_PIXELS),
+    ("GET", INSTANCE + "/bulkdata/{path}"): _retrieve("RetrieveBulkdata", *_PIXELS),
+    ("GET", "/series"): _search("SearchForSeries", Level.SERIES),
+    ("GET", "/instances"): _search("SearchForInstances", Level.INSTANCE),
+    ("GET", "/wado"): _URI,
+}
