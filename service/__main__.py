@@ -1,4 +1,4 @@
-"""The command `isthmus`: up · serve · bridge · import."""
+"""The command `isthmus`: up · serve · bridge · import · sweep."""
 
 import argparse
 import os
@@ -18,8 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     logs.set_up()
     try:
-        command = {"up": _up, "serve": _serve, "bridge": _bridge, "import": _import}[asked.command]
-        return command(asked)
+        return _COMMANDS[asked.command](asked)
     except SettingError as error:
         print(f"isthmus: {error}", file=sys.stderr)
         return 2
@@ -40,12 +39,35 @@ def _parser() -> argparse.ArgumentParser:
     bridge.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
     loading = commands.add_parser("import", help="load files and folders into the archive")
     loading.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    sweeping = commands.add_parser("sweep", help="delete objects that nothing refers to")
+    sweeping.add_argument(
+        "--older-than",
+        type=_hours,
+        default=24.0,
+        metavar="HOURS",
+        help="spare younger objects, whose rows may be on their way (default 24; longer than any request)",
+    )
+    sweeping.add_argument(
+        "--even-most",
+        action="store_true",
+        help="delete them also where they outnumber the objects that the index knows",
+    )
     return parser
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host, int(port)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 <= hours < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours")
+    return hours
 
 
 def _up(asked: argparse.Namespace) -> int:
@@ -94,6 +116,29 @@ def _import(asked: argparse.Namespace) -> int:
     for path, reason in summary.refused:
         print(f"  {path}: {reason}")
     return 1 if summary.refused else 0
+
+
+def _sweep(asked: argparse.Namespace) -> int:
+    from service.archive.open import open_archive
+
+    archive = open_archive(Settings.from_environment(os.environ))
+    try:
+        swept = archive.sweep(older_than_s=asked.older_than * 3600, even_most=asked.even_most)
+    finally:
+        archive.close()
+    print(f"{swept.doomed} deleted objects drained, {swept.orphans} orphans, {swept.unfinished} unfinished.")
+    if swept.failed:
+        print(f"{swept.failed} could not be deleted and wait for the next sweep.")
+    if swept.spared:
+        print(
+            f"isthmus: {swept.spared} objects have no row, more than have one, and were left alone. If "
+            "ISTHMUS_INDEX is the right index, --even-most deletes them.",
+            file=sys.stderr,
+        )
+    return 1 if swept.failed or swept.spared else 0
+
+
+_COMMANDS = {"up": _up, "serve": _serve, "bridge": _bridge, "import": _import, "sweep": _sweep}
 
 
 if __name__ == "__main__":

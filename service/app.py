@@ -90,7 +90,9 @@ def create_app(
     house = House(
         archive=archive,
         settings=settings,
-        reads=Crossing("reads", threads=settings.read_threads, queue=settings.read_queue, nearby=archive.nearby),
+        reads=Crossing(
+            "reads", threads=settings.read_threads, queue=settings.read_queue, nearby=archive.nearby
+        ),
         stores=Crossing("stores", threads=settings.store_threads, queue=settings.uploads),
         uploads=Admission("store requests", settings.uploads),
         finished=FinishedAnswers(settings.metadata_cache),

@@ -5,6 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 
 class _Formatter(logging.Formatter):
@@ -21,9 +22,20 @@ class _Formatter(logging.Formatter):
         return f"fault={ei[0].__name__} at={where}"
 
 
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the time, not to what it was at the start."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
 def set_up(level: int = logging.INFO) -> None:
     """Send every log record of this process to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -1,12 +1,22 @@
 """The service's settings: one frozen object, read from the environment once and made valid at start."""
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.environment import SettingError, integer, one_of, size, text
 
+type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Host and port as they may stand in a URL that is written into answers.
+AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_ORIGIN = re.compile(rf"(https?)://({AUTHORITY.pattern})/?", re.IGNORECASE)
+_PUBLIC_URL = re.compile(rf"https?://{AUTHORITY.pattern}(?:/[A-Za-z0-9._~%+-]+)*/?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,9 @@ class Settings:
     header_limit: int = 32 << 20
     max_results: int = 5_000
     drain_s: int = 4
+    public_url: str = ""
+    trusted_proxies: tuple[Network, ...] = ()
+    cors: tuple[str, ...] = ("loopback",)
 
     max_parts: int = 20_000
     body_stall_s: float = 60.0
@@ -68,7 +81,61 @@ class Settings:
             header_limit=size(environ, "ISTHMUS_HEADER_LIMIT", default.header_limit, least=1 << 20),
             max_results=integer(environ, "ISTHMUS_MAX_RESULTS", default.max_results, least=1),
             drain_s=integer(environ, "ISTHMUS_DRAIN_S", default.drain_s),
+            public_url=_public_url(environ),
+            trusted_proxies=_networks(environ, "ISTHMUS_TRUSTED_PROXIES"),
+            cors=_origins(environ, "ISTHMUS_CORS", default.cors),
         )
+
+
+def _public_url(environ: Mapping[str, str]) -> str:
+    """The DICOMweb root as clients see it, without a trailing slash; empty where it follows the request."""
+    given = text(environ, "ISTHMUS_PUBLIC_URL", "")
+    if given and not _PUBLIC_URL.fullmatch(given):
+        raise SettingError(
+            "ISTHMUS_PUBLIC_URL must be the DICOMweb root as clients see it, such as "
+            f"https://pacs.example.org/dicom-web; it is {given!r}."
+        )
+    return given.rstrip("/")
+
+
+def _networks(environ: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for item in _items(environ, name):
+        try:
+            networks.append(ipaddress.ip_network(item))
+        except ValueError:
+            raise SettingError(
+                f"{name} must be a list of addresses and networks such as 10.0.0.1 or 10.0.0.0/8; "
+                f"it has {item!r}."
+            ) from None
+    return tuple(networks)
+
+
+def _origins(environ: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Origins as browsers write them; `loopback` and `*` stand for many, and `none` for none."""
+    items = _items(environ, name)
+    if not items:
+        return default
+    if items in (["none"], ["*"]):
+        return () if items == ["none"] else ("*",)
+    origins: list[str] = []
+    for item in items:
+        match = _ORIGIN.fullmatch(item)
+        if match is None and item != "loopback":
+            raise SettingError(
+                f"{name} must be 'none', '*', or a list of origins such as https://viewer.example.org, "
+                f"among which 'loopback' may be; it has {item!r}."
+            )
+        origins.append(item if match is None else _as_origin(match[1].lower(), match[2].lower()))
+    return tuple(origins)
+
+
+def _as_origin(scheme: str, host: str) -> str:
+    return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS[scheme])}"
+
+
+def _items(environ: Mapping[str, str], name: str) -> list[str]:
+    return text(environ, name, "").replace(",", " ").split()
 
 
 def _allowed_cpus() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.dicom.attributes import ATTRIBUTES, REQUEST_PATHS, attribute_name
+from service.dicom.dicomxml import DICOM_XML
 from service.dicom.media import DICOM, DICOM_JSON, MULTIPART
 from service.dicom.resource import Level
 from service.dicom.syntaxes import OCTETS, SYNTAXES
@@ -57,6 +58,7 @@ _SEARCH = (
     Parameter("offset", default="0"),
     _ACCEPT,
 )
+_MANY_DOCUMENTS = f'{MULTIPART}; type="{DICOM_XML}"'
 _MANY_OBJECTS = f'{MULTIPART}; type="{DICOM}"'
 _PIXEL_TYPES = tuple(dict.fromkeys(row.media_type or OCTETS for row in SYNTAXES))
 _PIXELS = (*(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES), *_PIXEL_TYPES)
@@ -66,7 +68,7 @@ _RETRIEVE_FAILURES = (400, 404, 406, 416, 503)
 def _search(identity: str, level: Level) -> Transaction:
     return Transaction(
         identity,
-        (DICOM_JSON,),
+        (DICOM_JSON, _MANY_DOCUMENTS),
         parameters=(*_SEARCH, *(Parameter(name) for name in _match_names(level))),
         successes=(200, 204),
         failures=(400, 406, 413, 503),
@@ -87,17 +89,22 @@ def _retrieve(identity: str, *gives: str) -> Transaction:
     )
 
 
-def _metadata(identity: str) -> Transaction:
+def _metadata(identity: str, *more: str) -> Transaction:
     return Transaction(
-        identity, (DICOM_JSON,), parameters=(_ACCEPT,), successes=(200, 304), failures=(400, 404, 406, 503)
+        identity,
+        (DICOM_JSON, _MANY_DOCUMENTS, *more),
+        parameters=(_ACCEPT,),
+        successes=(200, 304),
+        failures=(400, 404, 406, 503),
     )
 
 
 def _store(identity: str) -> Transaction:
     return Transaction(
         identity,
-        (DICOM_JSON,),
-        (_MANY_OBJECTS, DICOM),
+        (DICOM_JSON, DICOM_XML),
+        (*(f'{MULTIPART}; type="{name}"' for name in (DICOM, DICOM_JSON, DICOM_XML)), DICOM),
+        parameters=(_ACCEPT,),
         successes=(200, 202),
         failures=(400, 406, 408, 409, 413, 415, 503),
     )
@@ -138,7 +145,7 @@ DESCRIBED: Mapping[tuple[str, str], Transaction] = {
     ("GET", SERIES + "/instances"): _search("SearchForStudySeriesInstances", Level.INSTANCE),
     ("GET", INSTANCE): _retrieve("RetrieveInstance", _MANY_OBJECTS, DICOM),
     ("DELETE", INSTANCE): _forget("DeleteInstance"),
-    ("GET", INSTANCE + "/metadata"): _metadata("RetrieveInstanceMetadata"),
+    ("GET", INSTANCE + "/metadata"): _metadata("RetrieveInstanceMetadata", DICOM_XML),
     ("GET", INSTANCE + "/findings"): Transaction(
         "RetrieveFindings", (JSON,), parameters=(_ACCEPT,), failures=(400, 404, 406, 503)
     ),
