@@ -28,6 +28,7 @@ from service.web import (
     uri,
     wado,
 )
+from service.web.arriving import drained
 from service.web.cors import Cors
 from service.web.finished import FinishedAnswers
 from service.web.journal import Journal
@@ -146,6 +147,11 @@ def _dispatch(path: str, offered: dict[str, Endpoint]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         request.scope["route_name"] = path
         method = "GET" if request.method == "HEAD" else request.method
-        return await offered[method](request)
+        try:
+            return await offered[method](request)
+        except ArchiveError:
+            if method == "POST":
+                await drained(request)
+            raise
 
     return endpoint

@@ -1,11 +1,14 @@
 """Log lines to standard error: key=value, without the text of exceptions, which may hold anything."""
 
+import asyncio
 import logging
 import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
+
+from service.dicom.errors import ArchiveError
 
 
 class _Formatter(logging.Formatter):
@@ -20,6 +23,21 @@ class _Formatter(logging.Formatter):
         frames = traceback.extract_tb(ei[2])[-6:]
         where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
         return f"fault={ei[0].__name__} at={where}"
+
+
+def _once(record: logging.LogRecord) -> bool:
+    """Whether the server's record of an exception tells what nobody else has told.
+
+    An answer that breaks off because an object went away, or because the service stops, is expected.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return True
+    cause = error.__cause__ or error
+    if isinstance(cause, (ArchiveError, asyncio.CancelledError)):
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+        record.msg, record.args = f"answer broken off by {type(cause).__name__}", ()
+    return not getattr(error, "told", False)
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
@@ -38,5 +56,7 @@ def set_up(level: int = logging.INFO) -> None:
     handler = _StandardError()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    server = logging.getLogger("uvicorn.error")
+    server.setLevel(logging.WARNING)
+    server.addFilter(_once)
     logging.captureWarnings(True)

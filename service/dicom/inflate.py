@@ -7,11 +7,12 @@ from service.dicom.errors import NotDicom
 
 
 class Inflater:
-    """Turns the blocks of a raw deflate stream into blocks of at most `block_size` plain bytes."""
+    """Turns the blocks of a deflate stream into blocks of at most `block_size` plain bytes."""
 
-    def __init__(self, block_size: int = 1 << 20) -> None:
+    def __init__(self, block_size: int = 1 << 20, *, gzip: bool = False) -> None:
+        """The stream is raw (PS3.5 A.5), or with `gzip` a member of RFC 1952."""
         self._block_size = block_size
-        self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16 if gzip else -zlib.MAX_WBITS)
 
     @property
     def complete(self) -> bool:
@@ -29,7 +30,7 @@ class Inflater:
             try:
                 plain = self._stream.decompress(data, self._block_size)
             except zlib.error as cause:
-                raise NotDicom("The deflated data set is damaged.") from cause
+                raise NotDicom("The deflated data are damaged.") from cause
             if plain:
                 yield plain
             data = self._stream.unconsumed_tail

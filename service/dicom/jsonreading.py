@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from service.dicom.errors import BadRequest
+from service.dicom.errors import BadRequest, TooLarge
 
+_MAX_TOKENS = 3_000_000  # brackets, braces and commas: each value in memory takes about a hundred bytes
 _NOT_JSON = "The metadata are not well-formed JSON in UTF-8 (RFC 8259)."
 
 
@@ -29,7 +30,12 @@ def read_json(content: bytes | bytearray) -> Any:
 
 
 def data_sets(content: bytes | bytearray) -> list[Any]:
-    """The objects of a metadata part: those of an array, or a single one (PS3.18 10.5.2, F.2.1)."""
+    """The objects of a metadata part: those of an array, or a single one (PS3.18 10.5.2, F.2.1).
+
+    `BadRequest` if it is neither, `TooLarge` if it has too many values.
+    """
+    if sum(map(content.count, (b"[", b"{", b","))) > _MAX_TOKENS:
+        raise TooLarge("The metadata have too many values for one part; send several requests.")
     value = read_json(content)
     if isinstance(value, dict):
         return [value]

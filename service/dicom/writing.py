@@ -170,7 +170,10 @@ class _Writer:
         """The bytes of the values of an element that is neither binary nor a sequence, without padding."""
         try:
             if vr in _NUMBERS:
-                return b"".join(_number(tag, vr, value) for value in values)
+                packed = bytearray()
+                for value in values:
+                    packed += _number(tag, vr, value)
+                return bytes(packed)
             if vr == "AT":
                 return b"".join(_tag_value(value) for value in values)
             text = "\\".join([_person(value) if vr == "PN" else _text(vr, value) for value in values])
@@ -183,7 +186,7 @@ class _Writer:
         if not isinstance(attribute, dict):
             raise NotDicom(f"{_shown(tag)} is not an object with a vr (PS3.18 F.2.2).")
         vr = attribute.get("vr") or settle(dictionary_entry(tag), signed=False, words=0)
-        if vr not in KNOWN:
+        if not isinstance(vr, str) or vr not in KNOWN:
             raise NotDicom(f"{_shown(tag)} has a value representation that there is not.")
         uri, inline, values = (attribute.get(name) for name in ("BulkDataURI", "InlineBinary", "Value"))
         if sum(member is not None for member in (uri, inline, values)) > 1:
@@ -265,6 +268,8 @@ def _person(value: Any) -> str:
     """A person name from its component groups; a plain string is taken as it is."""
     if value is None or isinstance(value, str):
         return value or ""
+    if not isinstance(value, dict):
+        raise TypeError
     groups = [value.get(name) or "" for name in _GROUPS]
     return "=".join(groups).rstrip("=")
 
@@ -284,7 +289,7 @@ def _number(tag: int, vr: str, value: Any) -> bytes:
 def _whole(value: Any) -> int:
     """A whole number; `5.0` is one too, but `5.5` is not."""
     try:
-        return int(value)
+        return int(value) if not isinstance(value, float) else int(str(value))
     except ValueError:
         real = float(value)
         if not real.is_integer():

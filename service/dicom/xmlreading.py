@@ -8,10 +8,11 @@ from typing import Any
 from xml.parsers import expat
 
 from service.dicom.dicomxml import COMPONENTS, GROUPS
-from service.dicom.errors import NotDicom
+from service.dicom.errors import NotDicom, TooLarge
 from service.dicom.vr import block_of, dictionary_entry, is_private_creator, settle
 
 _MAX_DEPTH = 140  # elements in one another: two for each level of sequences, which are 64 at most
+_MAX_ELEMENTS = 1_500_000  # of a document: each takes some hundred bytes in memory
 _MAX_GAP = 64  # values that are left out between two that are there
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _TEXT = frozenset(("Value", "InlineBinary", *COMPONENTS))
@@ -28,11 +29,13 @@ _WHERE = {
 
 
 def read_xml(content: bytes | bytearray) -> dict[str, Any]:
-    """The data set of one document. `NotDicom` if it is none.
+    """The data set of one document. `NotDicom` if it is none, `TooLarge` if it has too many elements.
 
     Elements are known by their local names, with the model's namespace or without it. Private attributes
     come into the block that their creator has in the data set, or into one that is reserved for them.
     """
+    if content.count(b"<") > _MAX_ELEMENTS:
+        raise TooLarge("The metadata have too many elements for one document; send several requests.")
     handler = _Handler()
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -59,11 +62,7 @@ class _DataSet:
         self.private: list[tuple[int, str, dict[str, Any]]] = []
 
     def add(self, tag: int, creator: str | None, attribute: dict[str, Any]) -> None:
-        if (
-            creator is not None
-            and tag & 0x10000
-            and not (is_private_creator(tag) and attribute["vr"] == "LO")
-        ):
+        if creator is not None and tag & 0x10000:
             self.private.append((tag, creator, attribute))
         elif tag in self.placed:
             raise NotDicom(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is there twice.")

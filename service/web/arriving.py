@@ -1,11 +1,18 @@
 """A request body on its way in: gathered on the loop in large blocks, each with a deadline."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.dicom.errors import ArchiveError
+from service.dicom.errors import ArchiveError, BadRequest, NotDicom, TooMany
+from service.dicom.inflate import Inflater
+from service.dicom.scan import MAX_INFLATED
+
+_DRAIN_S = 2.0
+_DRAIN_BYTES = 64 << 20
 
 
 class BodyStalled(ArchiveError):
@@ -48,3 +55,58 @@ async def gathered(request: Request, *, block_size: int, stall_s: float) -> Asyn
         yield chunks
     if trouble is not None:
         raise trouble
+
+
+async def drained(request: Request) -> None:
+    """Take in some more of a body that is refused, so that a client which is still sending can hear why.
+
+    Not of one that waits to be asked for it (`Expect: 100-continue`).
+    """
+    if "expect" in request.headers:
+        return
+    size = 0
+    # starlette's RuntimeError says that there is nothing left to take in
+    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > _DRAIN_BYTES:
+                    return
+
+
+class Takes(Protocol):
+    """Something that a body is pushed into."""
+
+    def push(self, blocks: list[bytes]) -> None:
+        """Take the next blocks."""
+        ...
+
+    def ended(self) -> None:
+        """The body has come to its end."""
+        ...
+
+
+class Unzipped:
+    """Unzips a body on its way into `body` (Content-Encoding: gzip)."""
+
+    def __init__(self, body: Takes, block_size: int) -> None:
+        self._body = body
+        self._inflater = Inflater(block_size, gzip=True)
+        self._size = 0
+
+    def push(self, blocks: list[bytes]) -> None:
+        """Take the next blocks. `BadRequest` if they are damaged, `TooMany` for a bomb."""
+        for block in blocks:
+            try:
+                for plain in self._inflater.push(block):
+                    self._size += len(plain)
+                    if self._size > MAX_INFLATED:
+                        raise TooMany("The body is larger than 4 GiB when unzipped; send several requests.")
+                    self._body.push([plain])
+            except NotDicom as damage:
+                raise BadRequest("The gzip coding of the body is damaged.") from damage
+
+    def ended(self) -> None:
+        """The body has come to its end, unless it ends within its coding."""
+        if self._inflater.complete:
+            self._body.ended()

@@ -1,10 +1,9 @@
 """Bodies of metadata and bulk data (PS3.18 10.5.2): instances are put together as their parts come."""
 
-import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urljoin
 
 from service.archive import reasons
 from service.archive.assembling import (
@@ -20,48 +19,22 @@ from service.archive.assembling import (
 from service.archive.port import Intake, Outcome, Refused
 from service.archive.spool import Spool
 from service.dicom.dicomxml import DICOM_XML
-from service.dicom.errors import ArchiveError, NotDicom, StoreUnavailable, TooLarge, TooMany
+from service.dicom.errors import ArchiveError, Busy, NotDicom, StoreUnavailable, TooLarge, TooMany
 from service.dicom.frames import Extent
 from service.dicom.jsonreading import data_sets
 from service.dicom.media import DICOM_JSON, content_type
 from service.dicom.multipart import PartBegins, PartData, Reader
-from service.dicom.resource import is_uid
 from service.dicom.syntaxes import Form
-from service.dicom.writing import DataSet, Detached, detached_uris
+from service.dicom.writing import DataSet, detached_uris
 from service.dicom.xmlreading import read_xml
+from service.web.awaiting import Awaited, Instance, instance_of, reference_key, what_is_missing
 
 _JSON = (DICOM_JSON, "application/json")
 _XML = (DICOM_XML, "application/xml", "text/xml")
 _GATHER = 64 << 10
-_UUID = re.compile(r"(?:urn:uuid:|uuid:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
-
-
-@dataclass(slots=True)
-class _Instance:
-    """An instance of which not every value is there yet; `data_set` is `None` once it has its outcome."""
-
-    data_set: DataSet | None
-    gaps: dict[str, "_Awaited"] = field(default_factory=dict)
-    waits_for: int = 0
-
-
-@dataclass(slots=True)
-class _Awaited:
-    """A BulkDataURI, by which `instances` it is named, and what answered it so far.
-
-    `uses` counts the elements that name it, `waiting` the instances that do and have no outcome yet.
-    `pixels_of` is the data set whose pixel data it is, `refused` says that an instance of it was.
-    """
-
-    instances: list[_Instance] = field(default_factory=list)
-    uses: int = 0
-    waiting: int = 0
-    refused: bool = False
-    pixels_of: DataSet | None = None
-    parts: int = 1
-    supplied: Supplied | None = None
-    complete: bool = False
-    kept: bool = False
+_SMALL = 1 << 20
+_ONE_LARGE = threading.BoundedSemaphore()
+_PATIENCE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -77,7 +50,7 @@ class _Metadata:
 class _Spooled:
     """The bulk data part that is being kept for its instance."""
 
-    awaited: _Awaited
+    awaited: Awaited
     start: int
 
 
@@ -85,7 +58,7 @@ class _Spooled:
 class _Streamed:
     """The bulk data part that goes straight into its instance, the last one that it waited for."""
 
-    instance: _Instance
+    instance: Instance
     blocks: Iterator[bytes | Arrival]
     left: int
 
@@ -122,8 +95,8 @@ class ComposedBody:
         self._spool = Spool()
         self._kept = 0
         self._part: _Metadata | _Spooled | _Streamed | None = None
-        self._instances: list[_Instance] = []
-        self._awaited: dict[str, _Awaited] = {}
+        self._instances: list[Instance] = []
+        self._awaited: dict[str, Awaited] = {}
         self._told: list[Refused] = []
 
     def push(self, blocks: list[bytes]) -> None:
@@ -146,10 +119,10 @@ class ComposedBody:
             if isinstance(self._part, _Streamed):
                 self._refuse(self._part.instance, NotDicom("The body ends inside the instance's bulk data."))
             elif isinstance(self._part, _Metadata):
-                self._refuse(_Instance(None), NotDicom("The body ends inside this part."))
+                self._refuse(Instance(), NotDicom("The body ends inside this part."))
             for instance in self._instances:
                 if instance.data_set is not None:
-                    self._refuse(instance, NotDicom(_missing(instance.data_set, instance)))
+                    self._refuse(instance, NotDicom(what_is_missing(instance)))
             outcomes = self._intake.finish()
         finally:
             self._spool.close()
@@ -160,16 +133,16 @@ class ComposedBody:
         location = event.headers.get("content-location", "")
         if not media_type and not location and self._reader.parts == 1:
             media_type = self._root
-        awaited = self._awaited.get(self._key(location)) if location else None
+        awaited = self._awaited.get(reference_key(self._base, location)) if location else None
         if awaited is None and media_type in (*_JSON, *_XML):
             self._part = _Metadata(data_sets if media_type in _JSON else _one_document)
         elif awaited is None:
             self._refuse(
-                _Instance(None), NotDicom("No metadata before this part refer to it by its Content-Location.")
+                Instance(), NotDicom("No metadata before this part refer to it by its Content-Location.")
             )
         elif awaited.complete and not awaited.refused:
             message = "More parts than there are frames have this Content-Location."
-            self._refuse(_Instance(None), NotDicom(message))
+            self._refuse(Instance(), NotDicom(message))
         elif awaited.waiting and not awaited.complete:
             supplied = Supplied(media_type, parameters.get("transfer-syntax", ""))
             try:
@@ -177,7 +150,7 @@ class ComposedBody:
             except ArchiveError as error:
                 self._refuse_all(awaited, error)
 
-    def _bulk(self, awaited: _Awaited, supplied: Supplied, length: str) -> _Spooled | _Streamed:
+    def _bulk(self, awaited: Awaited, supplied: Supplied, length: str) -> _Spooled | _Streamed:
         """How the bulk data part that begins is taken."""
         known = awaited.supplied
         if known is None:
@@ -198,7 +171,7 @@ class ComposedBody:
             self._kept += 1
         return _Spooled(awaited, self._spool.size)
 
-    def _stream(self, instance: _Instance, length: int) -> _Streamed:
+    def _stream(self, instance: Instance, length: int) -> _Streamed:
         """Begin the object of `instance`, up to the value that arrives."""
         self._intake.begin()
         part = _Streamed(instance, self._blocks(instance), length)
@@ -257,9 +230,9 @@ class ComposedBody:
         try:
             if part.error is not None:
                 raise part.error
-            documents = part.read(part.content)
-        except (NotDicom, TooLarge) as error:
-            self._refuse(_Instance(None), error)
+            documents = _parsed(part)
+        except (NotDicom, TooLarge, Busy) as error:
+            self._refuse(Instance(), error)
             return
         if len(self._instances) + len(documents) > self._max_instances:
             raise TooMany(
@@ -275,15 +248,15 @@ class ComposedBody:
         except NotDicom as error:
             # Its parts are still to come; they are known, and passed over.
             for uri in detached_uris(document):
-                self._awaited.setdefault(self._key(uri), _Awaited(refused=True))
-            self._refuse(_Instance(None), error)
+                self._awaited.setdefault(reference_key(self._base, uri), Awaited(refused=True))
+            self._refuse(instance_of(document, None), error)
             return
-        instance = _Instance(data_set)
+        instance = instance_of(document, data_set)
         self._instances.append(instance)
         for gap in data_set.detached:
-            awaited = self._awaited.setdefault(self._key(gap.uri), _Awaited())
+            awaited = self._awaited.setdefault(reference_key(self._base, gap.uri), Awaited())
             if not awaited.waiting:  # its value, if it ever had one, is gone with those who waited for it
-                awaited = self._awaited[self._key(gap.uri)] = _Awaited()
+                awaited = self._awaited[reference_key(self._base, gap.uri)] = Awaited()
             awaited.uses += 1
             if gap.top and gap.tag == PIXEL_DATA and awaited.pixels_of is None:
                 awaited.pixels_of = data_set
@@ -300,14 +273,14 @@ class ComposedBody:
         if not instance.waits_for:
             self._assemble(instance)
 
-    def _complete(self, awaited: _Awaited) -> None:
+    def _complete(self, awaited: Awaited) -> None:
         awaited.complete = True
         for instance in awaited.instances:
             instance.waits_for -= 1
             if not instance.waits_for and instance.data_set is not None:
                 self._assemble(instance)
 
-    def _assemble(self, instance: _Instance) -> None:
+    def _assemble(self, instance: Instance) -> None:
         """Put the object of `instance`, all of whose values are in the spool, into the archive."""
         self._intake.begin()
         try:
@@ -317,7 +290,7 @@ class ComposedBody:
         else:
             self._store(instance)
 
-    def _blocks(self, instance: _Instance) -> Iterator[bytes | Arrival]:
+    def _blocks(self, instance: Instance) -> Iterator[bytes | Arrival]:
         assert instance.data_set is not None
         supplied = {uri: one.supplied for uri, one in instance.gaps.items() if one.supplied is not None}
         return object_blocks(instance.data_set, supplied, self._spool)
@@ -337,33 +310,28 @@ class ComposedBody:
                 return
         self._intake.write(memoryview(b"".join(gathered)))
 
-    def _store(self, instance: _Instance) -> None:
+    def _store(self, instance: Instance) -> None:
         self._intake.end()
-        for awaited in instance.gaps.values():
+        for awaited in instance.awaited:
             awaited.complete = True  # also of what went straight through
         self._settle(instance, transient=False)
 
-    def _refuse_all(self, awaited: _Awaited, error: ArchiveError) -> None:
+    def _refuse_all(self, awaited: Awaited, error: ArchiveError) -> None:
         for instance in awaited.instances:
             if instance.data_set is not None:
                 self._refuse(instance, error)
 
-    def _refuse(self, instance: _Instance, error: ArchiveError) -> None:
+    def _refuse(self, instance: Instance, error: ArchiveError) -> None:
         self._intake.refuse(reasons.failure_reason(error), str(error))
-        for awaited in instance.gaps.values():
+        for awaited in instance.awaited:
             awaited.refused = True
-        self._settle(instance, transient=isinstance(error, StoreUnavailable))
+        self._settle(instance, transient=isinstance(error, (StoreUnavailable, Busy)))
 
-    def _settle(self, instance: _Instance, *, transient: bool) -> None:
+    def _settle(self, instance: Instance, *, transient: bool) -> None:
         """Note whose outcome the intake has got last, and drop what nobody waits for any more."""
-        sop_class, sop_instance = "", ""
-        if instance.data_set is not None:
-            sop_class, sop_instance = instance.data_set.text(0x00080016), instance.data_set.text(0x00080018)
-        if not (is_uid(sop_class) and is_uid(sop_instance)):
-            sop_class, sop_instance = "", ""
-        self._told.append(Refused(0, "", sop_class, sop_instance, transient))
+        self._told.append(Refused(0, "", instance.sop_class, instance.sop_instance, transient))
         instance.data_set = None
-        for awaited in {id(one): one for one in instance.gaps.values()}.values():
+        for awaited in instance.awaited:
             awaited.waiting -= 1
             if not awaited.waiting:
                 self._kept -= awaited.kept
@@ -372,29 +340,24 @@ class ComposedBody:
         if not self._kept and self._spool.size:
             self._spool.clear()
 
-    def _key(self, reference: str) -> str:
-        """What a BulkDataURI and a Content-Location have in common: the URL, or the UUID."""
-        reference = reference.strip().strip("<>")
-        uuid = _UUID.fullmatch(reference)
-        if uuid is not None:
-            return uuid[1].lower()
-        try:
-            return urljoin(self._base, reference)
-        except ValueError:
-            return reference
+
+def _parsed(part: _Metadata) -> list[Any]:
+    """The data sets of a metadata part; of large ones, one is read at a time in this process.
+
+    As objects in memory they take many times their size.
+    """
+    if len(part.content) <= _SMALL:
+        return part.read(part.content)
+    if not _ONE_LARGE.acquire(timeout=_PATIENCE_S):
+        raise Busy("Too many large metadata are being read; try again shortly.")
+    try:
+        return part.read(part.content)
+    finally:
+        _ONE_LARGE.release()
 
 
 def _one_document(content: bytearray) -> list[Any]:
     return [read_xml(content)]
-
-
-def _missing(data_set: DataSet, instance: _Instance) -> str:
-    def missing(gap: Detached) -> bool:
-        return not instance.gaps[gap.uri].complete
-
-    tags = sorted({gap.tag for gap in data_set.detached if missing(gap)})
-    named = ", ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags[:10])
-    return f"The body holds no part, or too few, for the BulkDataURI of {named}."
 
 
 def _named(outcome: Outcome, told: Refused) -> Outcome:

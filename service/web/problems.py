@@ -99,4 +99,5 @@ async def answer_fault(request: Request, error: Exception) -> Response:
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
     _log.error("fault=%s at=%s", type(error).__name__, where)
+    error.told = True  # type: ignore[attr-defined] # for the server, which sees it too
     return problem(500, "Something went wrong here; the log tells more.")

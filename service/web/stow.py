@@ -15,7 +15,7 @@ from service.dicom.media import DICOM, DICOM_JSON, MULTIPART, Representation, co
 from service.dicom.multipart import PartBegins, PartData, Reader
 from service.dicom.resource import require_uid
 from service.dicom.syntaxes import OCTETS
-from service.web.arriving import BodyCut, BodyStalled, gathered
+from service.web.arriving import BodyCut, BodyStalled, Takes, Unzipped, drained, gathered
 from service.web.composing import ComposedBody
 from service.web.problems import http_status, problem
 from service.web.request import House, base_url, house, wanted
@@ -41,11 +41,14 @@ async def store(request: Request) -> Response:
     base = base_url(request)
     with here.uploads.one():
         body = _body(request, here, study, base)
+        into = _decoded(request, body, here.settings.read_block)
         try:
-            trouble = await _push(request, here, body)
+            trouble = await _push(request, here, into)
         finally:
             # Whatever happened to the rest of the body, the parts that came whole are kept.
             outcomes = await here.stores.go_on(body.finish)
+    if isinstance(trouble, (BadRequest, TooMany)):
+        await drained(request)
     return _answer(outcomes, trouble, base, in_xml=agreed.media_type != DICOM_JSON)
 
 
@@ -137,7 +140,17 @@ def _body(request: Request, here: House, study: str | None, base: str) -> _Body:
     )
 
 
-async def _push(request: Request, here: House, body: _Body) -> ArchiveError | None:
+def _decoded(request: Request, body: _Body, block_size: int) -> Takes:
+    """What the body as it comes is pushed into. `UnsupportedMedia` for a coding that is not read."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        return body
+    if coding in ("gzip", "x-gzip"):
+        return Unzipped(body, block_size)
+    raise UnsupportedMedia("A body's Content-Encoding must be gzip or identity.")
+
+
+async def _push(request: Request, here: House, body: Takes) -> ArchiveError | None:
     """Push the body into the archive; what went wrong with the body itself, if anything did.
 
     While one block is pushed the next one is received. Nothing is being pushed any more on return.

@@ -1,5 +1,7 @@
 """Store: outcomes per instance, and bodies that are not what they should be (PS3.18 10.5)."""
 
+import gzip
+import struct
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from service.archive import intake
-from service.dicom import attributes
+from service.dicom import attributes, header
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from service.index.port import OnDuplicate
 from tests.making import CT, a_ct, a_data_set, a_file, add_pixels, new_uid
@@ -262,3 +264,63 @@ def test_a_fault_of_one_object_is_not_the_others(site, monkeypatch, caplog):
     assert reasons(response) == [0x0110]
     assert "Doe" not in response.text
     assert "Doe" not in caplog.text
+
+
+def test_a_body_may_be_zipped(site):
+    head = b"--bnd\r\nContent-Type: application/dicom\r\n\r\n"
+    body = gzip.compress(head + a_ct() + b"\r\n" + head + a_ct() + b"\r\n--bnd--")
+    headers = {"Content-Type": MULTIPART, "Content-Encoding": "gzip"}
+    response = site.client.post("http://testserver/dicom-web/studies", content=body, headers=headers)
+    assert response.status_code == 200
+    assert len(stored(response)) == 2
+
+
+@pytest.mark.parametrize(("end", "status"), [(-30, 400), (-1, 400)])
+def test_a_zipped_body_that_is_cut_is_not_a_whole_object(site, end, status):
+    headers = {"Content-Type": "application/dicom", "Content-Encoding": "gzip"}
+    body = gzip.compress(a_ct())[:end]
+    response = site.client.post("http://testserver/dicom-web/studies", content=body, headers=headers)
+    assert response.status_code in (status, 409)
+    assert list(site.store.keys()) == []
+
+
+def test_a_damaged_coding_is_a_bad_request_and_an_unknown_one_is_not_taken(site):
+    url = "http://testserver/dicom-web/studies"
+    headers = {"Content-Type": "application/dicom"}
+    damaged = site.client.post(url, content=a_ct(), headers={**headers, "Content-Encoding": "gzip"})
+    unknown = site.client.post(url, content=a_ct(), headers={**headers, "Content-Encoding": "br"})
+    assert (damaged.status_code, unknown.status_code) == (400, 415)
+
+
+def test_a_sequence_of_undefined_length_is_walked_a_few_times_only(site):
+    """An enhanced image's functional groups, whose end nothing tells beforehand."""
+    made = a_data_set()
+    made.PerFrameFunctionalGroupsSequence = [a_data_set() for _ in range(3000)]
+    made["PerFrameFunctionalGroupsSequence"].is_undefined_length = True
+    for item in made.PerFrameFunctionalGroupsSequence:
+        item.is_undefined_length_sequence_item = True
+    file = a_file(made)
+    assert len(file) > 500_000
+    walks = 0
+    real = header.Walker.walk
+
+    def walk(*args, **more):
+        nonlocal walks
+        walks += 1
+        return real(*args, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(header.Walker, "walk", walk)
+        assert site.post(file).status_code == 200
+    assert walks < 12
+
+
+def test_more_attributes_than_any_object_has_are_refused(site):
+    made = a_file(a_data_set())
+    elements = b"".join(
+        struct.pack("<HH2sH", 0x0021 + 2 * (number >> 15), 0x1000 + (number & 0x7FFF), b"LO", 0)
+        for number in range(70_000)
+    )
+    response = site.post(made + elements)
+    assert response.status_code == 413
+    assert reasons(response) == [0xA700]
