@@ -81,9 +81,8 @@ class DataSet:
 
     def has_value(self, tag: int) -> bool:
         """Whether the top-level element `tag` is there and not empty."""
-        return len(self._elements.get(tag, ())) > 1 or isinstance(
-            next(iter(self._elements.get(tag, ())), None), Detached
-        )
+        pieces = self._elements.get(tag, [])
+        return len(pieces) > 1 or any(isinstance(piece, Detached) for piece in pieces)
 
     def text(self, tag: int) -> str:
         """The first value of a top-level element, empty if it has none or one that is no text."""

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.archive import reasons
 from service.archive.assembling import (
@@ -44,6 +44,14 @@ class _Metadata:
     read: Callable[[bytearray], list[Any]]
     content: bytearray = field(default_factory=bytearray)
     error: ArchiveError | None = None
+
+
+class _Told(NamedTuple):
+    """What is known of an outcome's instance beside what the intake finds out."""
+
+    sop_class: str
+    sop_instance: str
+    transient: bool
 
 
 @dataclass(slots=True)
@@ -97,7 +105,7 @@ class ComposedBody:
         self._part: _Metadata | _Spooled | _Streamed | None = None
         self._instances: list[Instance] = []
         self._awaited: dict[str, Awaited] = {}
-        self._told: list[Refused] = []
+        self._told: list[_Told] = []
 
     def push(self, blocks: list[bytes]) -> None:
         """Take the next blocks. `BadRequest`, `TooMany` if the multipart or its JSON is malformed."""
@@ -329,7 +337,7 @@ class ComposedBody:
 
     def _settle(self, instance: Instance, *, transient: bool) -> None:
         """Note whose outcome the intake has got last, and drop what nobody waits for any more."""
-        self._told.append(Refused(0, "", instance.sop_class, instance.sop_instance, transient))
+        self._told.append(_Told(instance.sop_class, instance.sop_instance, transient))
         instance.data_set = None
         for awaited in instance.awaited:
             awaited.waiting -= 1
@@ -360,7 +368,7 @@ def _one_document(content: bytearray) -> list[Any]:
     return [read_xml(content)]
 
 
-def _named(outcome: Outcome, told: Refused) -> Outcome:
+def _named(outcome: Outcome, told: _Told) -> Outcome:
     """The outcome with the UIDs that the metadata told, where the intake did not get as far."""
     if isinstance(outcome, Refused) and not outcome.sop_instance:
         transient = outcome.transient or told.transient

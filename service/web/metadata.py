@@ -50,7 +50,7 @@ async def _in_xml(here: House, resource: Resource, base: str, *, multipart: bool
     )
     if multipart:
         boundary = new_boundary()
-        blocks = xml_parts(filled, boundary)
+        blocks = xml_parts(filled, boundary, base=base)
         media_type = Representation(DICOM_XML, multipart=True).multipart_type(boundary)
     else:
         blocks, media_type = map(one_xml, filled), DICOM_XML

@@ -398,7 +398,9 @@ def test_no_damage_to_a_body_is_a_fault_of_ours(site, kind):
         bulk = [Bulk(URI, PIXELS, OCTETS, chance.random() < 0.5)]
         bulk += [Bulk("b", b"\xff\xd8\xff\xd9", f"image/jpeg; transfer-syntax={ROOT}.4.50")] * 2
         written = [xml_document(one) for one in documents]
-        body = bytearray(a_body([json.dumps(documents).encode()] if kind == JSON else written, bulk, kind=kind))
+        body = bytearray(
+            a_body([json.dumps(documents).encode()] if kind == JSON else written, bulk, kind=kind)
+        )
         at, length = chance.randrange(len(body)), chance.randrange(1, 40)
         body[at : at + chance.choice((0, 1, length))] = chance.randbytes(chance.choice((0, 1, length)))
         response = post_body(site, bytes(body), kind=kind)

@@ -27,6 +27,9 @@ def test_metadata_of_a_study_are_a_document_for_each_instance(site):
     assert [part.headers["Content-Type"] for part in parts] == [XML, XML]
     assert [part.headers["Content-Length"] for part in parts] == [str(len(part.content)) for part in parts]
     assert [values_of(part.content)["00200013"] for part in parts] == [["1"], ["2"]]
+    for part in parts:
+        (one,) = parts_of(site.get(part.headers["Content-Location"], XML_PARTS))
+        assert one.content == part.content
 
 
 def test_xml_says_what_the_json_says(site):
