@@ -2,23 +2,25 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.archive.port import Archive, Documents
+from service.archive.port import Documents
 from service.dicom.dicomxml import DICOM_XML
 from service.dicom.media import DICOM_JSON, Representation
 from service.dicom.multipart import new_boundary
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, Resource
 from service.dicom.syntaxes import available_values
+from service.web.coding import agreed_coding, encoded, headers_of
+from service.web.conditional import entity_tag, is_unchanged
 from service.web.documents import agree, one_xml, xml_parts
-from service.web.finished import FinishedAnswers
 from service.web.request import House, base_url, house, resource_of
 from service.web.sending import stream
 
-_AT_ONCE = 2_000  # instances; beyond it the answer is streamed, and not kept
+_AT_ONCE = 8 << 20  # bytes; beyond them the answer is streamed, and not kept
 _BATCH = 100
 
 
@@ -27,57 +29,86 @@ async def metadata(request: Request) -> Response:
     here = house(request)
     resource = resource_of(request)
     agreed = agree(request, "Metadata are available", one=resource.level is Level.INSTANCE)
-    base = base_url(request)
-    if agreed.media_type == DICOM_XML:
-        return await _in_xml(here, resource, base, multipart=agreed.multipart)
+    asked = _Asked(
+        resource, base_url(request), agreed_coding(request), request.headers.get("if-none-match", "")
+    )
+    read = _read_xml if agreed.media_type == DICOM_XML else _read
+    found = await here.reads.run(read, here, asked, agreed)
     # Exactly this Content-Type: some clients compare it as text, so no charset parameter is added.
-    headers = {"Content-Type": DICOM_JSON, "Vary": "Accept"}
-    found = await here.reads.run(_read, here.archive, here.finished, resource, base)
-    if isinstance(found, bytes):
-        return Response(found, headers=headers)
-    size = here.settings.read_block
-    blocks = _blocks(found, base)
-    return await stream(
-        here.reads, blocks, status=200, headers=headers, media_type=DICOM_JSON, block_size=size
-    )
-
-
-async def _in_xml(here: House, resource: Resource, base: str, *, multipart: bool) -> Response:
-    documents = await here.reads.run(here.archive.documents, resource)
-    assert documents is not None
-    filled = (
-        _filled(document, syntax).replace(BASE_SLOT, base.encode("ascii")) for document, syntax in documents
-    )
-    if multipart:
-        boundary = new_boundary()
-        blocks = xml_parts(filled, boundary, base=base)
-        media_type = Representation(DICOM_XML, multipart=True).multipart_type(boundary)
-    else:
-        blocks, media_type = map(one_xml, filled), DICOM_XML
+    headers = {"Content-Type": found.media_type, "ETag": found.tag, **headers_of(asked.coding)}
+    if found.body is None:
+        return Response(status_code=304, headers=headers)
+    if isinstance(found.body, bytes):
+        return Response(found.body, headers=headers)
     return await stream(
         here.reads,
-        blocks,
+        found.body,
         status=200,
-        headers={"Vary": "Accept"},
-        media_type=media_type,
+        headers=headers,
+        media_type=found.media_type,
         block_size=here.settings.read_block,
     )
 
 
-def _read(archive: Archive, finished: FinishedAnswers, resource: Resource, base: str) -> bytes | Documents:
-    """The answer's body, from memory where the generation is still the same; of many instances, what it
-    is to be made of."""
-    key = ("metadata", resource.path, base)
-    known = finished.get(key)
-    documents = archive.documents(resource, unless=known[0] if known else None)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is wanted of which resource, and what the client has already."""
+
+    resource: Resource
+    base: str
+    coding: str
+    has: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An answer's body: whole, in blocks where it is large, or `None` where the client has it."""
+
+    media_type: str
+    tag: str
+    body: bytes | Iterator[bytes] | None
+
+
+def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
+    """The JSON array, from memory where the resource's generation is still the same."""
+    key = ("metadata", asked.resource.path, asked.base, asked.coding)
+    known = here.finished.get(key)
+    documents = here.archive.documents(asked.resource, unless=known[0] if known else None)
     if documents is None:
         assert known is not None
-        return known[1]
-    if documents.count > _AT_ONCE:
-        return documents
-    body = b"".join(_blocks(documents, base))
-    finished.keep(key, documents.generation, body)
-    return body
+        generation = known[0]
+    else:
+        generation = documents.generation
+    tag = entity_tag(*key, generation)
+    if is_unchanged(asked.has, tag):
+        return _Found(DICOM_JSON, tag, None)
+    if documents is None:
+        assert known is not None
+        return _Found(DICOM_JSON, tag, known[1])
+    blocks = encoded(_blocks(documents, asked.base), asked.coding)
+    made: list[bytes] = []
+    for block in blocks:
+        made.append(block)
+        if sum(map(len, made)) > _AT_ONCE:
+            return _Found(DICOM_JSON, tag, itertools.chain(made, blocks))
+    body = b"".join(made)
+    here.finished.keep(key, generation, body)
+    return _Found(DICOM_JSON, tag, body)
+
+
+def _read_xml(here: House, asked: _Asked, agreed: Representation) -> _Found:
+    """The documents one by one: they are made anew each time, so their tag is a weak one."""
+    documents = here.archive.documents(asked.resource)
+    assert documents is not None
+    tag = "W/" + entity_tag("xml", asked.resource.path, asked.base, asked.coding, documents.generation)
+    boundary = new_boundary()
+    media_type = agreed.multipart_type(boundary) if agreed.multipart else DICOM_XML
+    if is_unchanged(asked.has, tag.removeprefix("W/")):
+        return _Found(media_type, tag, None)
+    root = asked.base.encode("ascii")
+    filled = (_filled(document, syntax).replace(BASE_SLOT, root) for document, syntax in documents)
+    blocks = xml_parts(filled, boundary, base=asked.base) if agreed.multipart else map(one_xml, filled)
+    return _Found(media_type, tag, encoded(blocks, asked.coding))
 
 
 def _blocks(documents: Documents, base: str) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, require_uid
 from service.dicom.syntaxes import available_values
+from service.web.coding import WORTH, agreed_coding, encoded, headers_of
 from service.web.documents import agree, xml_parts
 from service.web.request import base_url, house
 
@@ -48,13 +49,18 @@ async def _search(request: Request, level: Level) -> Response:
     answer = await here.reads.run(here.archive.find, query)
     headers = _headers(query, answer)
     if not answer.matches:
-        return Response(status_code=204, headers=headers)
+        return Response(status_code=204, headers={**headers, **headers_of("")})
     if agreed.media_type == DICOM_XML:
         boundary = new_boundary()
         body = await here.reads.go_on(_xml_body, answer, base, boundary)
-        return Response(body, headers={"Content-Type": agreed.multipart_type(boundary), **headers})
-    body = b"[" + b",".join(_filled(answer)).replace(BASE_SLOT, base) + b"]"
-    return Response(body, headers={"Content-Type": DICOM_JSON, **headers})
+        headers["Content-Type"] = agreed.multipart_type(boundary)
+    else:
+        body = b"[" + b",".join(_filled(answer)).replace(BASE_SLOT, base) + b"]"
+        headers["Content-Type"] = DICOM_JSON
+    coding = agreed_coding(request) if len(body) > WORTH else ""
+    if coding:
+        body = b"".join(await here.reads.go_on(list, encoded([body], coding)))
+    return Response(body, headers={**headers, **headers_of(coding)})
 
 
 def _xml_body(answer: Answer, base: bytes, boundary: str) -> bytes:
@@ -83,7 +89,7 @@ def _headers(query: Query, answer: Answer) -> dict[str, str]:
     if answer.remaining > 0:
         at_least = "at least " if answer.at_least else ""
         sentences.append(f"There are {at_least}{answer.remaining} additional results that can be requested")
-    headers = {"Vary": "Accept"}
+    headers: dict[str, str] = {}
     if sentences:
         headers["Warning"] = ", ".join(f'299 isthmus "{sentence}"' for sentence in sentences)
     if answer.total is not None:

@@ -37,7 +37,7 @@ async def store(request: Request) -> Response:
     agreed = next(iter(negotiate(wanted(request), _OFFERS)), None)
     if agreed is None:
         message = "The Store Instances Response is available as DICOM JSON and as application/dicom+xml."
-        raise NotAcceptable(message, (DICOM_JSON,))
+        raise NotAcceptable(message, (DICOM_JSON, DICOM_XML))
     base = base_url(request)
     with here.uploads.one():
         body = _body(request, here, study, base)

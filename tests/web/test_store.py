@@ -247,7 +247,7 @@ def test_an_answer_in_a_type_we_do_not_make_is_refused_before_the_body_is_read(s
     headers = {"Content-Type": "application/dicom", "Accept": "text/html"}
     response = site.client.post("http://testserver/dicom-web/studies", content=a_ct(), headers=headers)
     assert response.status_code == 406
-    assert response.json()["available"] == ["application/dicom+json"]
+    assert response.json()["available"] == ["application/dicom+json", "application/dicom+xml"]
     assert list(site.store.keys()) == []
 
 
