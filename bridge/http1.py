@@ -17,6 +17,7 @@ import httptools
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
 
 _LONGEST_ANSWER = 1 << 20
+_LONGEST_HEAD = 64 << 10
 
 
 class ConnectionLost(UpstreamFailed):
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
+        self._head_bytes = 0
         self._status = 0
         self._body = bytearray()
         self._answer: HttpAnswer | None = None
@@ -166,6 +168,10 @@ class Connection(asyncio.Protocol):
     # What the parser finds.
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _LONGEST_HEAD:
+            self.abort()
+            return
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
@@ -181,6 +187,7 @@ class Connection(asyncio.Protocol):
             self._continued = self._continued or self._status == 100
             self._headers.clear()
         elif self._answer is None and not self._lost:
+            self._head_bytes = 0
             self._kept = bool(self._parser.should_keep_alive())
             self._complete()
         self._wake()

@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 from bridge.http1 import Connection, ConnectionLost, HttpAnswer, connect
 from bridge.settings import ArchiveSettings
+from service.dicom.errors import UpstreamFailed
 from service.dicom.part10 import IMPLEMENTATION_VERSION_NAME
 
 log = logging.getLogger("isthmus.archive")
 
 _SERVICE_UNAVAILABLE = 503
+_JOINED = 16 << 10  # bytes up to which small blocks are kept as one
 _EXPECTATION_FAILED = 417
 
 
@@ -89,7 +91,10 @@ class RemoteArchive:
             part = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
             connection.request([self._request_head(boundary), *_chunk([part, *sent.blocks])])
             if not await self._push(connection, sent, body):
-                return await connection.answer(self._settings.answer_s)
+                early = await connection.answer(self._settings.answer_s)
+                if early.status < 300:
+                    raise UpstreamFailed("The archive called stored what it had not been sent.")
+                return early
             connection.write([*_chunk([f"\r\n--{boundary}--\r\n".encode("ascii")]), b"0\r\n\r\n"])
             connection.end()
             return await connection.answer(self._settings.answer_s)
@@ -170,7 +175,11 @@ class _Sent:
         self.outgrown = False
 
     def add(self, blocks: Sequence[bytes]) -> None:
-        self.blocks += blocks
+        for block in blocks:
+            if self.blocks and len(self.blocks[-1]) + len(block) <= _JOINED:
+                self.blocks[-1] += block
+            else:
+                self.blocks.append(block)
         self.size += _size(blocks)
 
     def outgrow(self) -> None:

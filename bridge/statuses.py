@@ -49,7 +49,6 @@ STORE_STATUS: Mapping[type[BaseException], int] = {
 
 # What a C-STORE gets where the answer names no reason of its own.
 _STATUS_OF_HTTP: Mapping[int, int] = {
-    200: SUCCESS,
     401: NOT_AUTHORIZED,
     403: NOT_AUTHORIZED,
     413: OUT_OF_RESOURCES,
@@ -77,7 +76,8 @@ def store_status(error: BaseException) -> int:
 def store_status_of_answer(http_status: int, body: bytes) -> int:
     """The C-STORE status of a server's answer to the storing of one instance (PS3.18 10.5.3).
 
-    A reason in the answer counts before the HTTP status: it says what became of this instance. Outages
+    A reason in the answer counts before the HTTP status: it says what became of this instance. Success is
+    only what names the instance as stored: a page of somebody else's may have the status 200 too. Outages
     and refusals of the request as a whole (401, 403, 5xx) are no word on the instance, whatever the body.
     """
     if http_status in (200, 202, 409):

@@ -65,8 +65,9 @@ def _hours(text: str) -> float:
         hours = float(text)
     except ValueError:
         hours = -1.0
-    if not 0 <= hours < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours")
+    # Rows follow their objects within a minute; an hour is far beyond what any of them waits.
+    if not 1 <= hours < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours from 1 on")
     return hours
 
 

@@ -59,7 +59,7 @@ def up(settings: Settings, environ: Mapping[str, str]) -> int:
         Child("bridge", [*python, "bridge"]),
     ]
     # Each child has children of its own to end within the same time.
-    supervisor = Supervisor(children, drain_s=settings.drain_s + 1)
+    supervisor = Supervisor(children, drain_s=settings.drain_s + 2)
     announcing = threading.Thread(
         target=_announce, args=(settings, ae_title, reached, dimse_port), daemon=True
     )

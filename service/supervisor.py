@@ -117,11 +117,17 @@ class Supervisor:
                     os.read(self._wake_reading, 4096)
                 failed = self._tend()
         finally:
-            for child in self._children if self._together else ():
-                child.ask_to_stop()
-            for child in reversed(self._children):
-                child.stop(self._drain_s + _GRACE_S)
+            self._stop_children()
         return 1 if failed else 0
+
+    def _stop_children(self) -> None:
+        """Stop all within `drain_s` and a grace, or each within that, the last one first."""
+        deadline = time.monotonic() + self._drain_s + _GRACE_S
+        for child in self._children if self._together else ():
+            child.ask_to_stop()
+        for child in reversed(self._children):
+            left = deadline - time.monotonic() if self._together else self._drain_s + _GRACE_S
+            child.stop(max(left, 0.0))
 
     def _tend(self) -> bool:
         """Restart what has died; whether something died too often."""

@@ -9,6 +9,8 @@ from bridge.upper.command import Command, Operation, decode
 from bridge.upper.negotiation import Context
 from bridge.upper.pdu import COMMAND, LAST, ProtocolFault
 
+_JOINED = 16 << 10  # bytes up to which small pieces are kept as one
+
 
 class AssociationLost(Exception):
     """The association ended before the exchange did."""
@@ -70,7 +72,10 @@ class DataSet:
     def push(self, piece: memoryview, complete: bool) -> None:
         """Add what has arrived; the association calls this."""
         if len(piece) and not self._dropping:
-            self._blocks.append(bytes(piece))
+            if self._blocks and len(self._blocks[-1]) + len(piece) <= _JOINED:
+                self._blocks[-1] += piece  # small pieces cost more than what they hold
+            else:
+                self._blocks.append(bytes(piece))
             self._waiting += len(piece)
         self._complete = complete
         self._wake()

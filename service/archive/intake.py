@@ -1,6 +1,7 @@
 """The way in: objects are scanned as they arrive, made durable, then entered in the index."""
 
 import logging
+import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
@@ -28,6 +29,7 @@ from service.index.port import Outcome as RowOutcome
 from service.store.port import ObjectStore, Upload
 
 _AVAILABLE_SYNTAXES = 0x00083002
+_SETTLED_AFTER_S = 30.0
 _log = logging.getLogger("isthmus.intake")
 
 
@@ -74,6 +76,7 @@ class _Batch:
 
     pending: list[_Pending] = field(default_factory=list)
     size: int = 0
+    begun: float = field(default_factory=time.monotonic)
 
 
 class ObjectIntake:
@@ -112,6 +115,8 @@ class ObjectIntake:
     def write(self, block: memoryview) -> None:
         arriving = self._arriving
         assert arriving is not None
+        if self._batch.pending and time.monotonic() - self._batch.begun > _SETTLED_AFTER_S:
+            self._settle()  # the sender is slow: what is durable gets its row now
         if arriving.error is not None:
             return
         try:
@@ -175,6 +180,8 @@ class ObjectIntake:
     def _keep(self, record: InstanceRecord, upload: Upload, warning: int | None) -> None:
         place = len(self._outcomes)
         self._outcomes.append(None)
+        if not self._batch.pending:
+            self._batch.begun = time.monotonic()
         self._batch.pending.append(_Pending(place, record, upload, warning))
         self._batch.size += record.size
         full = len(self._batch.pending) >= self._limits.batch_instances
@@ -210,10 +217,10 @@ class ObjectIntake:
             return
         try:
             rows = self._index.add([one.record for one in durable], on_duplicate=self._on_duplicate)
-        except IndexUnavailable as error:
+        except Exception as error:
             # Whether the rows were committed is not known: the objects stay, `sweep` finds orphans.
             for one in durable:
-                self._outcomes[one.place] = _failed(one, error)
+                self._outcomes[one.place] = _failed(one, _as_archive_error(error))
             return
         for one, row in zip(durable, rows, strict=True):
             self._outcomes[one.place] = self._outcome(one, row)

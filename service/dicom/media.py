@@ -14,7 +14,7 @@ _REMEMBERED = 1024  # characters of Accept headers worth remembering
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z/-]+"
 _PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))\s*)?')
 _TYPE = re.compile(rf"\s*({_TOKEN})\s*")
-_SPLIT = re.compile(r'"(?:[^"\\]|\\.)*"|,|[^",]+|"')
+_SPLIT = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|,|[^",]+')
 _QVALUE = re.compile(r"[01]?(?:\.[0-9]{0,3})?")
 # Names that were in use before the standard's own; PS3.18 8.7.3.
 _LEGACY = {

@@ -4,6 +4,7 @@ The parser is closed: no document type, no entities of its own, nothing fetched,
 """
 
 import re
+from collections import defaultdict
 from typing import Any
 from xml.parsers import expat
 
@@ -46,7 +47,7 @@ def read_xml(content: bytes | bytearray) -> dict[str, Any]:
     parser.CharacterDataHandler = handler.text
     try:
         parser.Parse(bytes(content), True)
-    except (expat.ExpatError, LookupError, UnicodeError):
+    except (expat.ExpatError, LookupError, ValueError):
         # The error's own text may name entities and elements of the sender's making.
         raise NotDicom("The metadata are not a well-formed XML document.") from None
     if handler.data_set is None:
@@ -82,10 +83,13 @@ class _Blocks:
     def __init__(self, placed: dict[int, dict[str, Any]]) -> None:
         self._placed = placed
         self._owners: dict[int, str] = {}
+        self._blocks: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        self._free: defaultdict[int, int] = defaultdict(lambda: 0x10)
         for tag, attribute in placed.items():
             values = attribute.get("Value")
             if is_private_creator(tag) and values:
                 self._owners[tag] = str(values[0])
+                self._blocks[tag >> 16 << 16, str(values[0])].append(tag)
         self._used = {block_of(tag) for tag in placed if tag & 0x10000 and tag & 0xFFFF > 0xFF}
 
     def place(self, tag: int, creator: str) -> int:
@@ -97,19 +101,21 @@ class _Blocks:
                 self._reserve(block, creator)
             if self._owners.get(block) == creator and tag not in self._placed:
                 return tag
-        for block, owner in self._owners.items():
+        for block in self._blocks[group, creator]:
             found = group | (block & 0xFF) << 8 | element
-            if block >> 16 << 16 == group and owner == creator and found not in self._placed:
+            if found not in self._placed:
                 return found
-        free = (group | number for number in range(0x10, 0x100))
+        free = (group | number for number in range(self._free[group], 0x100))
         block = next((one for one in free if one not in self._owners and one not in self._used), -1)
         if block < 0:
             raise NotDicom(f"Group {group >> 16:04X} has no room for the blocks of its private creators.")
+        self._free[group] = (block & 0xFF) + 1
         self._reserve(block, creator)
         return group | (block & 0xFF) << 8 | element
 
     def _reserve(self, block: int, creator: str) -> None:
         self._owners[block] = creator
+        self._blocks[block >> 16 << 16, creator].append(block)
         self._placed[block] = {"vr": "LO", "Value": [creator]}
 
 

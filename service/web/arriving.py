@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from service.dicom.errors import ArchiveError, BadRequest, NotDicom, TooMany
 from service.dicom.inflate import Inflater
 from service.dicom.scan import MAX_INFLATED
 
+_AT_LATEST_S = 10.0  # of a body that drips
 _DRAIN_S = 2.0
 _DRAIN_BYTES = 64 << 20
 
@@ -31,6 +33,7 @@ async def gathered(request: Request, *, block_size: int, stall_s: float) -> Asyn
     """
     chunks: list[bytes] = []
     size = 0
+    given = time.monotonic()
     trouble: ArchiveError | None = None
     body = aiter(request.stream())
     while True:
@@ -48,9 +51,10 @@ async def gathered(request: Request, *, block_size: int, stall_s: float) -> Asyn
         if chunk:
             chunks.append(chunk)
             size += len(chunk)
-        if size >= block_size:
+        now = time.monotonic()
+        if size >= block_size or now - given > _AT_LATEST_S:
             yield chunks
-            chunks, size = [], 0
+            chunks, size, given = [], 0, now
     if chunks:
         yield chunks
     if trouble is not None:

@@ -31,6 +31,7 @@ from service.web.awaiting import Awaited, Instance, instance_of, reference_key, 
 
 _JSON = (DICOM_JSON, "application/json")
 _XML = (DICOM_XML, "application/xml", "text/xml")
+_MOST_COPIED = 64 << 20
 _GATHER = 64 << 10
 _SMALL = 1 << 20
 _ONE_LARGE = threading.BoundedSemaphore()
@@ -101,6 +102,8 @@ class ComposedBody:
         self._header_limit = header_limit
         self._max_instances = max_instances
         self._spool = Spool()
+        self._arrived = 0
+        self._written = 0
         self._kept = 0
         self._part: _Metadata | _Spooled | _Streamed | None = None
         self._instances: list[Instance] = []
@@ -109,6 +112,7 @@ class ComposedBody:
 
     def push(self, blocks: list[bytes]) -> None:
         """Take the next blocks. `BadRequest`, `TooMany` if the multipart or its JSON is malformed."""
+        self._arrived += sum(map(len, blocks))
         for event in self._reader.push(blocks):
             if isinstance(event, PartData):
                 self._take(event.data)
@@ -312,11 +316,19 @@ class ComposedBody:
                 gathered.append(block)
                 size += len(block)
             if size >= _GATHER or block is ARRIVAL:
+                self._count(size)
                 self._intake.write(memoryview(b"".join(gathered)))
                 gathered, size = [], 0
             if block is ARRIVAL:
                 return
+        self._count(size)
         self._intake.write(memoryview(b"".join(gathered)))
+
+    def _count(self, size: int) -> None:
+        """Note bytes that go into objects: a part may be named often, but not to fill a disk with it."""
+        self._written += size
+        if self._written > self._arrived + _MOST_COPIED:
+            raise TooMany("The bulk data are named so often that their copies would fill the store.")
 
     def _store(self, instance: Instance) -> None:
         self._intake.end()

@@ -21,7 +21,7 @@ from service.web.request import House, base_url, house, resource_of
 from service.web.sending import stream
 
 _AT_ONCE = 8 << 20  # bytes; beyond them the answer is streamed, and not kept
-_BATCH = 100
+_BLOCK = 256 << 10
 
 
 async def metadata(request: Request) -> Response:
@@ -87,9 +87,11 @@ def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
         return _Found(DICOM_JSON, tag, known[1])
     blocks = encoded(_blocks(documents, asked.base), asked.coding)
     made: list[bytes] = []
+    size = 0
     for block in blocks:
         made.append(block)
-        if sum(map(len, made)) > _AT_ONCE:
+        size += len(block)
+        if size > _AT_ONCE:
             return _Found(DICOM_JSON, tag, itertools.chain(made, blocks))
     body = b"".join(made)
     here.finished.keep(key, generation, body)
@@ -112,13 +114,17 @@ def _read_xml(here: House, asked: _Asked, agreed: Representation) -> _Found:
 
 
 def _blocks(documents: Documents, base: str) -> Iterator[bytes]:
-    """The array of all documents, in blocks of many."""
+    """The array of all documents, in blocks of about `_BLOCK` bytes."""
     root = base.encode("ascii")
-    opening = b"["
-    for batch in itertools.batched(documents, _BATCH):
-        filled = [_filled(document, syntax) for document, syntax in batch]
-        yield opening + b",".join(filled).replace(BASE_SLOT, root)
-        opening = b","
+    opening, batch, size = b"[", list[bytes](), 0
+    for document, syntax in documents:
+        batch.append(_filled(document, syntax))
+        size += len(batch[-1])
+        if size >= _BLOCK:
+            yield opening + b",".join(batch).replace(BASE_SLOT, root)
+            opening, batch, size = b",", [], 0
+    if batch:
+        yield opening + b",".join(batch).replace(BASE_SLOT, root)
     yield b"]"
 
 

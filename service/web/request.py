@@ -17,6 +17,9 @@ from service.web.rim import Admission, Crossing
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
+_LONGEST_ACCEPT = 8192
+
+
 @dataclass(frozen=True, slots=True)
 class House:
     """What the transactions share: the archive, the ways to it, and the settings."""
@@ -73,5 +76,7 @@ def _own_authority(request: Request) -> str:
 
 def wanted(request: Request) -> Sequence[MediaRange]:
     """The media ranges asked for: by the `accept` parameter, else by the header (PS3.18 8.7.8.1)."""
+    if sum(map(len, request.headers.getlist("accept"))) > _LONGEST_ACCEPT:
+        raise BadRequest(f"The Accept header is longer than {_LONGEST_ACCEPT} characters.")
     by_query = [value for value in request.query_params.getlist("accept") if value.strip()]
     return parse_accept(by_query or request.headers.getlist("accept"))

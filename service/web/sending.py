@@ -1,6 +1,7 @@
 """Bodies on their way out: made in threads, one block ahead of the socket."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Buffer, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from service.web.rim import Crossing
 
 Blocks = Iterator[Buffer]
 _TRIES = 3
+_PATIENCE_S = 0.05
 _CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
 
 
@@ -152,10 +154,12 @@ def _gather(blocks: Blocks, block_size: int) -> tuple[list[Buffer], bool]:
     """The next blocks, about `block_size` bytes of them, and whether they were the last."""
     gathered: list[Buffer] = []
     size = 0
+    begun = time.monotonic()
     for block in blocks:
         gathered.append(block)
         size += memoryview(block).nbytes
-        if size >= block_size:
+        # What is slow to make goes out in smaller pieces, so that a client that leaves ends it.
+        if size >= block_size or time.monotonic() - begun > _PATIENCE_S:
             return gathered, False
     return gathered, True
 

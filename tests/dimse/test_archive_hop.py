@@ -23,6 +23,7 @@ from tests.dimse.dimse_peers import (
     an_instance,
     data_set_of,
     serve_archive,
+    stow_answer,
 )
 
 SMALL = 100_000
@@ -141,7 +142,7 @@ def test_an_archive_that_knows_no_expectations_is_asked_without(bridge: Bridge, 
 def test_an_archive_that_never_asks_for_the_body_gets_it(start_bridge: StartBridge, archive: Archive):
     async def read_silently(request: web.Request) -> web.StreamResponse:
         await request.read()
-        return web.json_response({})
+        return web.json_response(stow_answer())
 
     bridge = start_bridge(continue_s=0.05)
     with associated(bridge) as peer:
@@ -209,7 +210,7 @@ def test_a_stalled_archive_makes_the_peer_wait(start_bridge: StartBridge, archiv
         async for block in request.content.iter_any():
             received += len(block)
         assert received > size_bytes
-        return web.json_response({})
+        return web.json_response(stow_answer())
 
     bridge = start_bridge()
     archive.behaviours = [stall]
@@ -313,3 +314,16 @@ def test_draining_ends_in_time(bridge: Bridge, archive: Archive, ground: Ground)
         assert peer.next_pdu()[0] == pdu.Kind.ABORT
     archive.wait_for(lambda: archive.broken)
     assert archive.parts == []
+
+
+def test_an_archive_that_answers_before_it_has_the_instance_has_not_stored_it(
+    bridge: Bridge, archive: Archive
+):
+    async def agree_to_anything(request: web.Request) -> web.StreamResponse:
+        return web.json_response(stow_answer())
+
+    with associated(bridge) as peer:
+        archive.behaviours = [agree_to_anything]
+
+        assert store(peer, LARGE) == 0xA700
+        assert store(peer) == 0x0000

@@ -238,9 +238,11 @@ def test_every_error_has_a_status(error: Exception, status: int):
 @pytest.mark.parametrize(
     ("http", "body", "status"),
     [
-        (200, b"", 0x0000),
-        (200, b"<xml/>", 0x0000),
-        (200, b"[1]", 0x0000),
+        (200, b"", 0x0110),
+        (200, b"<html>Please log in.</html>", 0x0110),
+        (200, b"[1]", 0x0110),
+        (200, b'{"00081199":{"Value":[{}]}', 0x0110),
+        (200, b'{"00081199":{"Value":[{}]}}', 0x0000),
         (200, b'[{"00081198":{"Value":[{"00081197":{"Value":[42752]}}]}}]', 0xA700),
         (202, b"", 0x0110),
         (202, b'{"00081199":{"Value":[{}]}}', 0x0000),

@@ -186,7 +186,7 @@ def test_metadata_of_a_series_follow_its_changes_at_once(site):
 
 def test_metadata_of_many_instances_are_streamed(site, monkeypatch):
     monkeypatch.setattr(metadata, "_AT_ONCE", 3000)
-    monkeypatch.setattr(metadata, "_BATCH", 4)
+    monkeypatch.setattr(metadata, "_BLOCK", 2000)
     study, series = new_uid(), new_uid()
     site.post_parts(*(a_ct(study=study, series=series, InstanceNumber=number) for number in range(1, 12)))
     response = site.get(f"/studies/{study}/series/{series}/metadata")
