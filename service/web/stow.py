@@ -43,10 +43,14 @@ async def store(request: Request) -> Response:
         body = _body(request, here, study, base)
         into = _decoded(request, body, here.settings.read_block)
         try:
-            trouble = await _push(request, here, into)
-        finally:
+            trouble, last = await _push(request, here, into)
+        except BaseException:
             # Whatever happened to the rest of the body, the parts that came whole are kept.
-            outcomes = await here.stores.go_on(body.finish)
+            await here.stores.go_on(body.finish)
+            raise
+        whole = trouble is None
+        outcomes, malformed = await here.stores.go_on(_conclude, into, body, last, whole=whole)
+        trouble = malformed or trouble
     if isinstance(trouble, (BadRequest, TooMany)):
         await drained(request)
     return _answer(outcomes, trouble, base, in_xml=agreed.media_type != DICOM_JSON)
@@ -150,23 +154,26 @@ def _decoded(request: Request, body: _Body, block_size: int) -> Takes:
     raise UnsupportedMedia("A body's Content-Encoding must be gzip or identity.")
 
 
-async def _push(request: Request, here: House, body: Takes) -> ArchiveError | None:
-    """Push the body into the archive; what went wrong with the body itself, if anything did.
+async def _push(request: Request, here: House, body: Takes) -> tuple[ArchiveError | None, list[bytes]]:
+    """Push the body into the archive: what went wrong with the body itself, if anything did, and its
+    last blocks, which are still to be pushed.
 
     While one block is pushed the next one is received. Nothing is being pushed any more on return.
     """
     pushing: asyncio.Future[None] | None = None
     trouble: ArchiveError | None = None
+    last: list[bytes] = []
     try:
         arriving = gathered(request, block_size=here.settings.read_block, stall_s=here.settings.body_stall_s)
         async for blocks in arriving:
             if pushing is not None:
                 await asyncio.shield(pushing)
-            pushing = asyncio.ensure_future(here.stores.go_on(body.push, blocks))
-        if pushing is not None:
-            await asyncio.shield(pushing)
-        body.ended()
-    except (BadRequest, TooMany, BodyCut, BodyStalled) as error:
+            if last:
+                pushing = asyncio.ensure_future(here.stores.go_on(body.push, last))
+            last = blocks
+    except (BadRequest, TooMany) as malformed:
+        return malformed, []
+    except (BodyCut, BodyStalled) as error:
         trouble = error
     except asyncio.CancelledError:
         trouble = Busy("The service is stopping; send what has no answer again.")
@@ -174,8 +181,26 @@ async def _push(request: Request, here: House, body: Takes) -> ArchiveError | No
         try:
             await pushing
         except (BadRequest, TooMany) as malformed:
-            return malformed
-    return trouble
+            return malformed, []
+    return trouble, last
+
+
+def _conclude(
+    into: Takes, body: _Body, last: list[bytes], *, whole: bool
+) -> tuple[Sequence[Outcome], ArchiveError | None]:
+    """Push the last blocks and finish: the outcomes, and what is malformed. One crossing for both."""
+    malformed: ArchiveError | None = None
+    try:
+        if last:
+            into.push(last)
+        if whole:
+            into.ended()
+    except (BadRequest, TooMany) as error:
+        malformed = error
+    except Exception:
+        body.finish()
+        raise
+    return body.finish(), malformed
 
 
 def _answer(
