@@ -110,7 +110,8 @@ def _try(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_s
     status, size, blocks = body.status, body.size, body.blocks
     if body.ranges and size is not None and status == 200:
         headers["Accept-Ranges"] = "bytes"
-        wanted = requested_range(asked, size, body.tag)
+        # A range is for GET alone (RFC 9110 14.2).
+        wanted = None if head else requested_range(asked, size, body.tag)
         if wanted is not None:
             headers["Content-Range"] = f"bytes {wanted.offset}-{wanted.end - 1}/{size}"
             status, size = 206, wanted.length

@@ -327,3 +327,18 @@ def test_an_archive_that_answers_before_it_has_the_instance_has_not_stored_it(
 
         assert store(peer, LARGE) == 0xA700
         assert store(peer) == 0x0000
+
+
+def test_an_archive_whose_answer_has_no_end_of_headers_is_left(bridge: Bridge, archive: Archive):
+    async def talk_on(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\n" + b"X-More: and more\r\n" * 20_000)
+        await asyncio.Event().wait()
+        return web.Response()
+
+    with associated(bridge) as peer:
+        archive.behaviours = [talk_on, talk_on]
+
+        assert store(peer) == 0xA700
+        assert store(peer) == 0x0000

@@ -140,3 +140,11 @@ def test_head_tells_what_get_would(site, path, accept):
         assert head.headers[name] == got.headers[name]
     # What it would be is told where it is known without making the body.
     assert head.headers.get("content-length") in (None, got.headers["content-length"])
+
+
+def test_a_range_means_nothing_to_head(site):
+    instance = keep(site, a_ct())
+    headers = {"Accept": AS_STORED, "Range": "bytes=0-9"}
+    head = site.client.head(f"http://testserver/dicom-web{instance}", headers=headers)
+    assert head.status_code == 200
+    assert head.headers["content-length"] == str(len(site.get(instance, AS_STORED).content))

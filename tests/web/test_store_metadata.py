@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from service.archive.port import Outcome, Refused
 from service.dicom.dicomxml import xml_document
 from service.dicom.multipart import Reader
 from service.dicom.syntaxes import EXPLICIT_LE, ROOT
+from service.web import composing
 from service.web.composing import ComposedBody
 from tests.composing import (
     JSON,
@@ -405,3 +407,30 @@ def test_no_damage_to_a_body_is_a_fault_of_ours(site, kind):
         body[at : at + chance.choice((0, 1, length))] = chance.randbytes(chance.choice((0, 1, length)))
         response = post_body(site, bytes(body), kind=kind)
         assert response.status_code in (200, 202, 400, 409), bytes(body)
+
+
+def test_a_part_that_is_named_often_does_not_fill_the_store(site, monkeypatch):
+    monkeypatch.setattr(composing, "_MOST_COPIED", 1 << 20)
+    value = bytes(100_000)
+    private: dict[str, Any] = {
+        f"T0009{0x1000 + number:04X}": {"vr": "OB", "BulkDataURI": URI} for number in range(50)
+    }
+    document = metadata(shape=False, T00090010={"vr": "LO", "Value": ["ISTHMUS TEST"]}, **private)
+    response = post_json(site, [document], Bulk(URI, value))
+    assert response.status_code in (409, 413)
+    assert list(site.store.keys()) == []
+
+
+def test_private_attributes_of_many_creators_each_get_a_block(site):
+    members = "".join(
+        f'<DicomAttribute tag="00090001" vr="LO" privateCreator="C{number}">'
+        f'<Value number="1">v{number}</Value></DicomAttribute>'
+        for number in range(200)
+    )
+    plain = xml_document(metadata(shape=False)).decode()
+    response = post_xml(
+        site, [plain.replace("</NativeDicomModel>", members + "</NativeDicomModel>").encode()]
+    )
+    found = object_of(site, response)
+    blocks = [found.private_block(0x0009, f"C{number}") for number in range(200)]
+    assert [block[0x01].value for block in blocks] == [f"v{number}" for number in range(200)]
