@@ -1,9 +1,20 @@
 """What every test may ask for."""
 
 import csv
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.archive.intake import IntakeLimits
+from service.archive.objects import ObjectArchive
+from service.index.memory import MemoryIndex
+from service.index.port import OnDuplicate
+from service.settings import Settings
+from service.store.memory import MemoryStore
+from tests.sites import Site
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -21,3 +32,29 @@ def manifest(real_data) -> list[dict[str, str]]:
     """A row for each real file."""
     with (real_data / "MANIFEST.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def open_site() -> Iterator[Callable[..., Site]]:
+    """Opens sites: `on_duplicate` and any field of the settings may be given."""
+    opened: list[Site] = []
+
+    def open_one(*, on_duplicate: OnDuplicate = OnDuplicate.REFUSE, **fields: int | float | str) -> Site:
+        settings = Settings(**fields)  # type: ignore[arg-type]
+        store = MemoryStore()
+        limits = IntakeLimits(settings.header_limit, settings.batch_instances, settings.batch_bytes)
+        archive = ObjectArchive(store, MemoryIndex(), limits=limits, on_duplicate=on_duplicate)
+        client = TestClient(create_app(archive, settings), raise_server_exceptions=False)
+        client.__enter__()
+        opened.append(Site(archive, store, client))
+        return opened[-1]
+
+    yield open_one
+    for site in opened:
+        site.client.__exit__(None, None, None)
+        site.archive.close()
+
+
+@pytest.fixture
+def site(open_site: Callable[..., Site]) -> Site:
+    return open_site()
