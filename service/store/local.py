@@ -33,6 +33,7 @@ class LocalStore:
         All bodies together keep at most about `keep_together`; beyond it they wait in files.
         """
         self._root = root.absolute()
+        self._root_path = str(self._root)
         self._keep_in_memory = keep_in_memory
         self._keep_together = keep_together
         self._kept = 0
@@ -53,7 +54,7 @@ class LocalStore:
         if extent.length > _MAX_READ:
             raise BadExtent(f"A read covers at most {_MAX_READ} bytes.")
         try:
-            descriptor = os.open(self._root / key, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(f"{self._root_path}/{key}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as cause:
             raise ObjectMissing("The object is missing from the store.") from cause
         except OSError as cause:

@@ -11,7 +11,7 @@ from typing import Any
 from service.dicom.errors import Busy
 
 _SHORT_S = 0.005
-_APART_S = 10.0
+_APART_TIMES = 100
 
 
 class Crossing:
@@ -49,7 +49,8 @@ class Crossing:
         """Whether a look-up that is known to be short may be done on the loop itself.
 
         A crossing costs several times what such a look-up does, as long as index and objects are local
-        and warm. Once one has taken long, the next ones cross again for a while.
+        and warm. Once one has taken long, the next ones cross again for a hundred times as long, so that
+        slow ones hold up the loop for a hundredth of its time at most.
         """
         return self.nearby and time.monotonic() >= self._apart_until
 
@@ -61,7 +62,7 @@ class Crossing:
         finally:
             ended = time.monotonic()
             if ended - begun > _SHORT_S:
-                self._apart_until = ended + _APART_S
+                self._apart_until = ended + _APART_TIMES * (ended - begun)
 
     def _left(self, _: Future[Any]) -> None:
         with self._lock:
