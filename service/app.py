@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.archive.port import Forgets, Recalls, ServedArchive
 from service.dicom.errors import ArchiveError
@@ -16,6 +16,7 @@ from service.settings import Settings
 from service.web import (
     bulkdata,
     capabilities,
+    collected,
     findings,
     forget,
     frames,
@@ -56,9 +57,18 @@ ROUTES: Table = (
     ("GET", INSTANCE + "/metadata", metadata.metadata),
     ("GET", STUDY + "/metadata", metadata.metadata),
     ("GET", INSTANCE + "/bulkdata/{path:path}", bulkdata.retrieve_bulkdata),
+    ("GET", INSTANCE + "/bulk/{path:path}", bulkdata.retrieve_bulkdata),
+    ("GET", INSTANCE + "/bulkdata", collected.retrieve_all_bulkdata),
+    ("GET", SERIES + "/bulkdata", collected.retrieve_all_bulkdata),
+    ("GET", STUDY + "/bulkdata", collected.retrieve_all_bulkdata),
+    ("GET", INSTANCE + "/pixeldata", collected.retrieve_pixeldata),
+    ("GET", INSTANCE + "/frames", collected.retrieve_pixeldata),
+    ("GET", SERIES + "/pixeldata", collected.retrieve_pixeldata),
+    ("GET", STUDY + "/pixeldata", collected.retrieve_pixeldata),
     ("GET", SERIES, wado.retrieve),
     ("GET", STUDY, wado.retrieve),
     ("GET", "/wado", uri.retrieve_by_uri),
+    ("GET", "/", uri.retrieve_by_uri),
     ("OPTIONS", "/", capabilities.capabilities),
 )
 
@@ -138,20 +148,26 @@ def _routes(prefix: str, below_prefix: Table) -> list[Route]:
     # A slash at the end is no other resource: people write one. Those paths come last, being rare.
     slashed = {path + "/": offered for path, offered in methods.items() if not path.endswith(":path}")}
     return [
-        Route(path, _dispatch(path, offered), methods=list(offered))
+        Route(path, _Dispatch(path, offered), methods=list(offered))
         for path, offered in (methods | slashed).items()
     ]
 
 
-def _dispatch(path: str, offered: dict[str, Endpoint]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        request.scope["route_name"] = path
+class _Dispatch:
+    """One path with its methods: an application, since a function would be wrapped in one more layer."""
+
+    def __init__(self, path: str, offered: dict[str, Endpoint]) -> None:
+        self._path = path
+        self._offered = offered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route_name"] = self._path
+        request = Request(scope, receive, send)
         method = "GET" if request.method == "HEAD" else request.method
         try:
-            return await offered[method](request)
+            response = await self._offered[method](request)
         except ArchiveError:
             if method == "POST":
                 await drained(request)
             raise
-
-    return endpoint
+        await response(scope, receive, send)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service import leash
@@ -18,6 +19,7 @@ from service.app import create_app
 from service.archive.open import open_archive
 from service.dicom import dictionary
 from service.settings import Settings
+from service.web.sendfile import Sendfile
 
 _HEAD_LIMIT = 64 << 10
 _HEAD_DEADLINE_S = 30.0
@@ -102,15 +104,26 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _escaped(query: bytes) -> bytes:
+    """A query whose bytes beyond ASCII are percent-encoded, as their sender should have done."""
+    return b"".join(b"%%%02X" % byte if byte >= 0x80 else bytes((byte,)) for byte in query)
+
+
 class _Protocol(HttpToolsProtocol):
-    """HTTP/1.1 with a deadline and a limit of size for each request's head."""
+    """HTTP/1.1 with a deadline and a limit of size for each request's head.
+
+    Text beyond ASCII in a query, which some clients do not encode, is understood.
+    """
 
     _head_bytes = 0
+    _in_line = True
+    _in_query = False
     _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.app = Sendfile(self.app, transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -119,11 +132,24 @@ class _Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         began_before = self._in_head
+        if self._in_line:
+            data = self._read_line(data)
         super().data_received(data)
         if began_before and self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_LIMIT:
                 self._refuse(431, "The head of the request is longer than 64 KiB.")
+
+    def _read_line(self, data: bytes) -> bytes:
+        """`data`, which begin inside a request line, with their part of its query escaped."""
+        end = data.find(b"\n")
+        line = data if end < 0 else data[:end]
+        begin = 0 if self._in_query else line.find(b"?")
+        self._in_line = end < 0
+        self._in_query = self._in_line and begin >= 0
+        if begin < 0 or line.isascii():
+            return data
+        return line[:begin] + _escaped(line[begin:]) + data[len(line) :]
 
     def on_message_begin(self) -> None:
         self._in_head = True
@@ -132,10 +158,27 @@ class _Protocol(HttpToolsProtocol):
             self._expect_head()
         super().on_message_begin()
 
+    def on_message_complete(self) -> None:
+        self._in_line = True
+        super().on_message_complete()
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._forget_timer()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.body or cycle.response_complete:
+            if isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)
+            super().on_body(body)
+            return
+        # What comes alone is kept as it came, which spares two copies of each block.
+        cycle.body = body  # type: ignore[assignment]
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(_HEAD_DEADLINE_S, self._late)

@@ -42,6 +42,7 @@ class Settings:
 
     max_parts: int = 20_000
     body_stall_s: float = 60.0
+    max_result_bytes: int = 16 << 20
     read_threads: int = 8
     read_queue: int = 256
     store_threads: int = 8

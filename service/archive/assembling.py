@@ -2,21 +2,21 @@
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
+from service.archive.settling import Supplied, settle_pixels
 from service.archive.spool import Spool
-from service.dicom.codestream import Peek, Picture, picture, unboxed
+from service.dicom.classes import require_of_patient
 from service.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED
-from service.dicom.errors import ClassMismatch, NotDicom, SyntaxUnsupported, TooLarge
-from service.dicom.frames import Extent, PixelShape
+from service.dicom.errors import ClassMismatch, TooLarge
 from service.dicom.part10 import file_head
 from service.dicom.resource import is_uid
-from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, IMPLICIT_LE, OCTETS, SYNTAXES, Form, Syntax
+from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, OCTETS, Form, Syntax
 from service.dicom.writing import DataSet, Detached, Segment, element_head, padding
 
 PIXEL_DATA = 0x7FE00010
 
-_NUMBER_OF_FRAMES = 0x00280008
+_BITS_ALLOCATED = 0x00280100
 _DOCUMENT = 0x00420011
 _DOCUMENT_TYPE = 0x00420012
 _DOCUMENT_LENGTH = 0x00420015
@@ -26,14 +26,7 @@ _IDENTIFIERS = (
     (0x0020000D, "Study Instance UID (0020,000D)"),
     (0x0020000E, "Series Instance UID (0020,000E)"),
 )
-# The Image Pixel attributes that no decoder can do without (PS3.3 C.7.6.3): samples, photometric
-# interpretation, rows, columns, bits allocated.
-_NEEDED = (0x00280002, 0x00280004, 0x00280010, 0x00280011, 0x00280100)
-_JPEG_2000 = ("image/jp2", "image/jpx", "image/jphc")
-_ALIASES = {"image/jph": "image/jphc", "image/x-jls": "image/jls", "image/x-dicom-rle": "image/dicom-rle"}
-_DEFAULTS = {row.media_type.lower(): row for row in SYNTAXES if row.media_type is not None and row.is_default}
 _MAX_FRAGMENT = UNDEFINED - 1
-_PEEK = 1 << 20
 
 
 class Arrival:
@@ -43,74 +36,18 @@ class Arrival:
 ARRIVAL = Arrival()
 
 
-@dataclass(slots=True)
-class Supplied:
-    """The parts that answer one BulkDataURI, all of one media type: where they lie in the spool.
-
-    `arriving` is the length of the only part where its bytes have not come yet.
-    """
-
-    media_type: str
-    parameter: str
-    extents: list[Extent] = field(default_factory=list)
-    arriving: int | None = None
-
-    @property
-    def length(self) -> int:
-        return self.arriving if self.arriving is not None else sum(extent.length for extent in self.extents)
-
-
 def require_uids(data_set: DataSet) -> None:
-    """`ClassMismatch` if one of the four UIDs that every instance has is missing or no UID."""
+    """`ClassMismatch` if one of the four UIDs that every instance has is missing or no UID.
+
+    `ClassUnsupported` if it belongs to no study.
+    """
+    require_of_patient(data_set.text(0x00080016))
     for tag, what in _IDENTIFIERS:
         uid = data_set.text(tag)
         if not uid:
             raise ClassMismatch(f"{what} is missing or empty.")
         if not is_uid(uid):
             raise ClassMismatch(f"{what} is not 1 to 64 digits and dots.")
-
-
-def declared_syntax(media_type: str, parameter: str) -> Syntax | None:
-    """The transfer syntax that a part of pixel data names, or its media type means (PS3.18 8.7.3.5.2).
-
-    `None` where only the codestream can tell. `SyntaxUnsupported` or `NotDicom` if pixel data cannot be
-    taken over as they are.
-    """
-    kind = _ALIASES.get(media_type, media_type) or OCTETS
-    if parameter not in ("", "*"):
-        return _named_syntax(kind, parameter)
-    if kind == OCTETS:
-        return BY_UID[EXPLICIT_LE]
-    if kind in ("image/jpeg", "image/jls", *_JPEG_2000):
-        return None
-    if kind not in _DEFAULTS:
-        raise NotDicom(
-            "Pixel data of this media type would have to be transformed, which is not done here: send "
-            "application/octet-stream, or codestreams of a type that a transfer syntax has."
-        )
-    return _DEFAULTS[kind]
-
-
-def _named_syntax(kind: str, parameter: str) -> Syntax:
-    syntax = BY_UID.get(parameter)
-    if syntax is None or syntax.form is Form.REFERENCE:
-        raise SyntaxUnsupported("The transfer syntax of the pixel data is not stored here.")
-    if syntax.form is Form.NATIVE:
-        if syntax.uid not in (EXPLICIT_LE, IMPLICIT_LE):
-            raise SyntaxUnsupported("Native pixel data are taken in little endian only (PS3.18 8.7.3).")
-        syntax = BY_UID[EXPLICIT_LE]
-    if kind not in (OCTETS, (syntax.media_type or OCTETS).lower()):
-        raise NotDicom("The media type of the pixel data is not one of their transfer syntax.")
-    return syntax
-
-
-def parts_expected(data_set: DataSet, syntax: Syntax | None) -> int:
-    """How many parts the pixel data come in: one for each frame where they are compressed.
-
-    `syntax` is `None` for a codestream, which is always one frame.
-    """
-    each_frame = syntax is None or syntax.form is Form.FRAMES
-    return max(1, data_set.number(_NUMBER_OF_FRAMES, 1)) if each_frame else 1
 
 
 def object_blocks(
@@ -123,10 +60,13 @@ def object_blocks(
     pixels = next((gap for gap in data_set.detached if gap.top and gap.tag == PIXEL_DATA), None)
     syntax = BY_UID[EXPLICIT_LE]
     if pixels is not None:
-        syntax = _settle_pixels(data_set, supplied[pixels.uri], spool)
+        syntax = settle_pixels(data_set, supplied[pixels.uri], spool)
     _complete_document(data_set, supplied)
     yield file_head(data_set.text(0x00080016), data_set.text(0x00080018), syntax.uid)
+    wide = data_set.number(_BITS_ALLOCATED) > 8
     for segment in data_set.segments:
+        if wide and isinstance(segment, Detached) and segment is pixels and not syntax.encapsulated:
+            segment = replace(segment, vr="OW")  # whatever the metadata say (PS3.5 A.2)
         yield from _segment_blocks(segment, supplied, spool, syntax)
 
 
@@ -151,9 +91,28 @@ def _plain(gap: Detached, value: Supplied, spool: Spool) -> Iterator[bytes | Arr
     yield element_head(gap.tag, gap.vr, length)
     if value.arriving is not None:
         yield ARRIVAL
-    for extent in value.extents:
-        yield from spool.blocks(extent)
+    if value.frame_bits % 8:
+        yield from _joined_bits(value, spool)
+    else:
+        for extent in value.extents:
+            yield from spool.blocks(extent)
     yield fill
+
+
+def _joined_bits(value: Supplied, spool: Spool) -> Iterator[bytes]:
+    """Frames that each begin at a byte, one behind the other without gaps (PS3.5 8.1.1, PS3.18 8.7.3)."""
+    pending, held = 0, 0
+    for extent in value.extents:
+        left = value.frame_bits
+        for block in spool.blocks(extent):
+            bits = min(left, 8 * len(block))
+            left -= bits
+            pending |= (int.from_bytes(block, "little") & ((1 << bits) - 1)) << held
+            whole, held = divmod(held + bits, 8)
+            yield (pending & ((1 << 8 * whole) - 1)).to_bytes(whole, "little")
+            pending >>= 8 * whole
+    if held:
+        yield pending.to_bytes(1)
 
 
 def _encapsulated(value: Supplied, spool: Spool, syntax: Syntax) -> Iterator[bytes | Arrival]:
@@ -183,82 +142,6 @@ def _offset_table(lengths: Sequence[int]) -> bytes:
     for length in lengths[:-1]:
         offsets.append(offsets[-1] + 8 + length + length % 2)
     return struct.pack(f"<{len(offsets)}I", *offsets) if offsets[-1] <= 0xFFFFFFFF else b""
-
-
-def _settle_pixels(data_set: DataSet, value: Supplied, spool: Spool) -> Syntax:
-    """The transfer syntax of the pixel data; the picture's description is completed, boxes come off."""
-    syntax = declared_syntax(value.media_type, value.parameter)
-    if syntax is not None and not syntax.encapsulated:
-        _require_length(data_set, value)
-        return syntax
-    kind = _ALIASES.get(value.media_type, value.media_type)
-    if kind in ("", OCTETS) and syntax is not None:
-        kind = syntax.media_type or OCTETS
-    if kind in _JPEG_2000:
-        value.extents = [_without_box(spool, extent) for extent in value.extents]
-    lacking = [tag for tag in _NEEDED if not data_set.has_value(tag)]
-    if syntax is None or lacking:
-        seen = picture(kind, _peek(spool, value.extents[0])) if value.extents else None
-        if seen is None:
-            named = ", ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in lacking)
-            raise NotDicom(f"The metadata lack {named}, and the pixel data are of a type that is not read.")
-        _describe(data_set, seen)
-        syntax = syntax or BY_UID[seen.syntax]
-    return syntax
-
-
-def _require_length(data_set: DataSet, value: Supplied) -> None:
-    """`NotDicom` if native pixel data are too short, as one of several frames would be."""
-    needed = 0
-    if all(data_set.number(tag) for tag in (0x00280010, 0x00280011, 0x00280100)):
-        shape = PixelShape(
-            rows=data_set.number(0x00280010),
-            columns=data_set.number(0x00280011),
-            samples=data_set.number(0x00280002, 1),
-            bits_allocated=data_set.number(0x00280100),
-            frames=data_set.number(_NUMBER_OF_FRAMES, 1),
-            photometric=data_set.text(0x00280004),
-        )
-        needed = (shape.frames * shape.frame_bits + 7) // 8
-    if value.length < needed:
-        raise NotDicom(f"The pixel data are {value.length} bytes long and should be {needed}.")
-
-
-def _peek(spool: Spool, extent: Extent) -> Peek:
-    def peek(position: int, length: int) -> bytes:
-        left = min(length, _PEEK, extent.length - position)
-        return spool.read(Extent(extent.offset + position, left)) if left > 0 else b""
-
-    return peek
-
-
-def _without_box(spool: Spool, extent: Extent) -> Extent:
-    inner = unboxed(_peek(spool, extent), extent.length)
-    return Extent(extent.offset + inner.offset, inner.length)
-
-
-def _describe(data_set: DataSet, seen: Picture) -> None:
-    """Put in what the metadata may leave to the codestream (PS3.18 10.5.2)."""
-    if not (seen.rows > 0 and seen.columns > 0 and seen.samples > 0):
-        raise NotDicom("The codestream's header does not tell the size of the picture.")
-    stored = data_set.number(0x00280101, seen.bits_stored)
-    values: list[tuple[int, str, str | int]] = [
-        (0x00280002, "US", seen.samples),
-        (0x00280004, "CS", seen.photometric),
-        (0x00280010, "US", seen.rows),
-        (0x00280011, "US", seen.columns),
-        (0x00280100, "US", seen.bits_allocated),
-        (0x00280101, "US", stored),
-        (0x00280102, "US", stored - 1),
-        (0x00280103, "US", int(seen.signed)),
-    ]
-    if data_set.number(0x00280002, seen.samples) > 1:
-        values.append((0x00280006, "US", 0))
-    if any(isinstance(value, int) and not 0 <= value <= 0xFFFF for _, _, value in values):
-        raise NotDicom("The picture is larger than the attributes of an image can say.")
-    for tag, vr, value in values:
-        if not data_set.has_value(tag):
-            data_set.put(tag, vr, value)
 
 
 def _complete_document(data_set: DataSet, supplied: Mapping[str, Supplied]) -> None:

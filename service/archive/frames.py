@@ -2,37 +2,30 @@
 
 import bisect
 import itertools
-import struct
-from collections.abc import Buffer, Callable, Iterator, Sequence
+from collections.abc import Buffer, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from service.archive.codestreams import codestream, short_codestream
 from service.archive.port import Archive
-from service.archive.reading import InflatedRuns, blocks_of
-from service.dicom.errors import BadRequest, NotDicom, NotFound
-from service.dicom.fragments import frame_payload
+from service.archive.reading import Content, InflatedRuns, blocks_of
+from service.dicom.errors import BadRequest, NotFound
 from service.dicom.frames import Extent, PixelPlace, PixelShape, merge
 from service.dicom.record import Held
 from service.dicom.reencode import swapped
 from service.dicom.syntaxes import BY_UID
 from service.dicom.vr import WORD
 
-_ITEM = 0xE000FFFE
 _GAP = 16 << 10
 _STARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame: `size` in bytes where it is known beforehand, `blocks` makes its bytes.
-
-    `bound` is how many bytes have to be read for it, `None` if making it is more than reading.
-    """
+    """One frame: its number, counted from 1, and its bytes."""
 
     number: int
-    size: int | None
-    blocks: Callable[[], Iterator[Buffer]]
-    bound: int | None = None
+    content: Content
 
 
 def frames_of(archive: Archive, held: Held, numbers: Sequence[int], block_size: int) -> list[Frame]:
@@ -57,29 +50,17 @@ def _encapsulated(archive: Archive, held: Held, numbers: Sequence[int], block_si
         raise NotFound("The frames of this instance cannot be told apart; retrieve it whole.")
     windows = _Windows(archive, held, extents, block_size)
     return [
-        Frame(number, None, partial(_codestream, archive, held, windows, extent, block_size), extent.length)
+        Frame(number, _encapsulated_content(archive, held, windows, extent, block_size))
         for number, extent in zip(numbers, extents, strict=True)
     ]
 
 
-def _codestream(
+def _encapsulated_content(
     archive: Archive, held: Held, windows: "_Windows", items: Extent, block_size: int
-) -> Iterator[Buffer]:
+) -> Content:
     if items.length <= block_size:
-        yield frame_payload(windows.read(items))
-    else:
-        yield from codestream_blocks(archive, held, items, block_size)
-
-
-def codestream_blocks(archive: Archive, held: Held, items: Extent, block_size: int) -> Iterator[Buffer]:
-    """The contents of consecutive items, tags removed, walked item by item."""
-    position = items.offset
-    while position < items.end:
-        tag, length = struct.unpack("<II", archive.read(held, Extent(position, 8)))
-        if tag != _ITEM or position + 8 + length > items.end:
-            raise NotDicom("The frame's items are damaged.")
-        yield from blocks_of(archive, held, Extent(position + 8, length), block_size)
-        position += 8 + length
+        return short_codestream(partial(windows.read, items), held, items.length)
+    return codestream(archive, held, items, block_size)
 
 
 def _native(
@@ -97,6 +78,9 @@ def _native(
     plain = width == 1 and not syntax.deflated
     runs = _deflated_runs(archive, held, numbers, block_size) if syntax.deflated else None
 
+    def run(span: _Span, part: Extent) -> Iterator[Buffer]:
+        return blocks_of(archive, held, Extent(span.extent.offset + part.offset, part.length), block_size)
+
     def blocks(span: _Span) -> Iterator[Buffer]:
         if plain and span.whole and span.extent.length <= block_size:
             return iter((windows.read(span.extent),))
@@ -104,10 +88,14 @@ def _native(
             return _cut(runs.run(span.extent), span, width)
         return _cut(blocks_of(archive, held, span.extent, block_size), span, width)
 
-    return [
-        Frame(number, span.size, partial(blocks, span), None if syntax.deflated else span.extent.length)
-        for number, span in zip(numbers, spans, strict=True)
-    ]
+    def content(span: _Span) -> Content:
+        bound = None if syntax.deflated else span.extent.length
+        if not plain or not span.whole:
+            return Content(span.size, partial(blocks, span), bound)
+        lend = partial(archive.lend, held, span.extent)
+        return Content(span.size, partial(blocks, span), bound, partial(run, span), lend=lend)
+
+    return [Frame(number, content(span)) for number, span in zip(numbers, spans, strict=True)]
 
 
 def _deflated_runs(archive: Archive, held: Held, numbers: Sequence[int], block_size: int) -> InflatedRuns:

@@ -131,9 +131,8 @@ class ObjectIntake:
         arriving, self._arriving = self._arriving, None
         assert arriving is not None
         if arriving.error is not None:
-            self._outcomes.append(_refusal(arriving.error))
+            self._outcomes.append(_refusal(arriving.error, arriving.scan))
             return
-        scanned: Scanned | None = None
         try:
             scanned = arriving.scan.finish()
             self._admit(scanned)
@@ -141,7 +140,7 @@ class ObjectIntake:
             known = self._known(scanned)
         except Exception as error:
             arriving.drop()
-            self._outcomes.append(_refusal(_as_archive_error(error), scanned))
+            self._outcomes.append(_refusal(_as_archive_error(error), arriving.scan))
             return
         arriving.scan.close()
         if known is not None:
@@ -151,10 +150,11 @@ class ObjectIntake:
         self._keep(record, arriving.upload, _warning(scanned))
 
     def refuse(self, reason: int, message: str) -> None:
-        if self._arriving is not None:
-            self._arriving.drop()
-            self._arriving = None
-        self._outcomes.append(Refused(reason, message))
+        arriving, self._arriving = self._arriving, None
+        if arriving is not None:
+            arriving.drop()
+        named = arriving.scan.named if arriving is not None else ("", "")
+        self._outcomes.append(Refused(reason, message, *named))
 
     def finish(self) -> Sequence[Outcome]:
         if self._arriving is not None:
@@ -299,11 +299,9 @@ def _failed(one: _Pending, error: ArchiveError) -> Refused:
     return _refused(error, one.record.sop_class, one.record.key.instance)
 
 
-def _refusal(error: ArchiveError, scanned: Scanned | None = None) -> Refused:
+def _refusal(error: ArchiveError, scan: Scan) -> Refused:
     """The outcome of an object that was not admitted, with its UIDs as far as they are known."""
-    sop_class = scanned.sop_class if scanned else ""
-    instance = scanned.key.instance if scanned else ""
-    return _refused(error, sop_class, instance)
+    return _refused(error, *scan.named)
 
 
 def _refused(error: ArchiveError, sop_class: str, sop_instance: str) -> Refused:

@@ -13,7 +13,7 @@ from service.dicom.query import Query
 from service.dicom.record import Held
 from service.dicom.resource import Resource
 from service.index.port import Answer, Documents, FullIndex, OnDuplicate
-from service.store.port import ObjectStore
+from service.store.port import FileRun, Lends, ObjectStore
 
 
 class ObjectArchive:
@@ -35,6 +35,7 @@ class ObjectArchive:
     ) -> None:
         self._nearby = nearby
         self._store = store
+        self._lender = store if isinstance(store, Lends) else None
         self._index = index
         self._limits = limits
         self._on_duplicate = on_duplicate
@@ -64,6 +65,10 @@ class ObjectArchive:
                 if other.object_key != held.object_key and same:
                     return self._store.read(other.object_key, extent)
             raise Superseded("The instance was removed or replaced while it was being read.") from None
+
+    def lend(self, held: Held, extent: Extent) -> FileRun | None:
+        """A run of an instance's object as one of a file; `None` says to `read` it."""
+        return self._lender.lend(held.object_key, extent) if self._lender is not None else None
 
     def frames(self, held: Held, numbers: Sequence[int]) -> Sequence[Extent] | None:
         return self._index.frames(held, numbers)

@@ -9,11 +9,14 @@ from service.dicom.query import Query
 from service.dicom.record import Held
 from service.dicom.resource import InstanceKey, Resource
 from service.index.port import Answer, Documents
+from service.store.port import FileRun
 
 __all__ = [
     "Answer",
     "Archive",
+    "Contents",
     "Documents",
+    "FileRun",
     "Forgets",
     "Held",
     "Intake",
@@ -84,7 +87,26 @@ class Intake(Protocol):
         ...
 
 
-class Archive(Protocol):
+class Contents(Protocol):
+    """The bytes of instances that were found. Every method may raise `StoreUnavailable`."""
+
+    def read(self, held: Held, extent: Extent) -> Buffer:
+        """Bytes of an instance's object, at most 8 MiB. `NotFound` if it is gone by now."""
+        ...
+
+    def lend(self, held: Held, extent: Extent) -> FileRun | None:
+        """The same bytes as a run of a file; `None` says to `read` them."""
+        ...
+
+    def frames(self, held: Held, numbers: Sequence[int]) -> Sequence[Extent] | None:
+        """Where encapsulated frames lie: their items, in the order asked, counted from 1.
+
+        `None` if that is not known; `NotFound` for a number past the last.
+        """
+        ...
+
+
+class Archive(Contents, Protocol):
     """Finds, reads and stores instances. Every method may raise `StoreUnavailable`, `IndexUnavailable`."""
 
     def find(self, query: Query) -> Answer:
@@ -93,17 +115,6 @@ class Archive(Protocol):
 
     def instances(self, resource: Resource) -> Sequence[Held]:
         """The instances of `resource`, in order. `NotFound` if there are none."""
-        ...
-
-    def read(self, held: Held, extent: Extent) -> Buffer:
-        """Bytes of an instance's object, at most 8 MiB. `NotFound` if it is gone by now."""
-        ...
-
-    def frames(self, held: Held, numbers: Sequence[int]) -> Sequence[Extent] | None:
-        """Where encapsulated frames lie: their items, in the order asked, counted from 1.
-
-        `None` if that is not known; `NotFound` for a number past the last.
-        """
         ...
 
     def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:

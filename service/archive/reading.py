@@ -1,18 +1,45 @@
 """An instance's bytes as streams of blocks: its object, whole or written anew, and runs of it."""
 
-from collections.abc import Buffer, Iterator
+from __future__ import annotations
 
-from service.archive.port import Archive
+from collections.abc import Buffer, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from service.archive.port import Archive, FileRun
 from service.dicom.elements import encoding_of
-from service.dicom.errors import NotAcceptable, NotDicom
+from service.dicom.errors import NotAcceptable, NotDicom, NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.inflate import Inflater
 from service.dicom.part10 import file_head
 from service.dicom.record import Held
 from service.dicom.reencode import explicit_little
+from service.dicom.resource import Resource
 from service.dicom.syntaxes import BY_UID
 
 MAX_READ = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes on their way out: `blocks` makes them, `size` is their number where it is known beforehand.
+
+    `run` makes any run of them without what stands before. `measure` gives the same content with its
+    size, at the cost of a few reads. `bound` is how many bytes have to be read for all of it, `None`
+    where making it is more than reading. `lend` gives all of it as a run of a file, if it is to be had so.
+    """
+
+    size: int | None
+    blocks: Callable[[], Iterator[Buffer]]
+    bound: int | None = None
+    run: Callable[[Extent], Iterator[Buffer]] | None = None
+    measure: Callable[[], Content] | None = None
+    lend: Callable[[], FileRun | None] | None = None
+
+    def measured(self, most: int | None = None) -> Content:
+        """The content with its size where that can be told, by reading `most` bytes if that is given."""
+        if self.measure is None or (most is not None and (self.bound is None or self.bound > most)):
+            return self
+        return self.measure()
 
 
 def object_blocks(archive: Archive, held: Held, syntax: str, block_size: int) -> Iterator[Buffer]:
@@ -46,6 +73,29 @@ def object_size(held: Held, syntax: str) -> int | None:
     if held.head_fits:
         return held.size
     return len(_head(held, syntax)) + held.size - held.data_offset
+
+
+def without_object(archive: Archive, instances: Sequence[Held]) -> set[int]:
+    """The rows of those of `instances` whose objects the store does not have.
+
+    `Superseded` where another object has taken the place of one.
+    """
+    return {held.row for held in instances if not _has_object(archive, held)}
+
+
+def _has_object(archive: Archive, held: Held) -> bool:
+    try:
+        archive.read(held, Extent(0, 1))
+    except NotFound:
+        key = held.key
+        try:
+            again = archive.instances(Resource(key.study, key.series, key.instance))
+        except NotFound:
+            again = ()
+        if [other.row for other in again] != [held.row]:
+            raise Superseded("The instance was removed or replaced while it was being read.") from None
+        return False
+    return True
 
 
 def blocks_of(archive: Archive, held: Held, extent: Extent, block_size: int) -> Iterator[Buffer]:

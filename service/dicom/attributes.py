@@ -16,6 +16,7 @@ from service.dicom.names import fold_name
 from service.dicom.record import Description
 from service.dicom.resource import Level
 from service.dicom.values import TEXTS, comparable
+from service.dicom.zones import read_zone
 
 GROUP_SUFFIXES = ("", "_ideographic", "_phonetic")
 
@@ -28,6 +29,7 @@ MODALITIES = 0x00080061
 CLASSES = 0x00080062
 AVAILABILITY = 0x00080056
 CHARACTER_SET = 0x00080005
+TIMEZONE = 0x00080201
 RETRIEVE_URL = 0x00081190
 AVAILABLE_SYNTAXES = 0x00083002
 STUDY_SERIES = 0x00201206
@@ -98,7 +100,7 @@ def _rows() -> tuple[Attribute, ...]:
         (CLASSES, "SOPClassesInStudy", "UI", study, "sop_classes", asked, computed),
         (0x00080080, "InstitutionName", "LO", study, "institution_name", asked, read),
         (0x00080090, "ReferringPhysicianName", "PN", study, "referring_physician", always, read),
-        (0x00080201, "TimezoneOffsetFromUTC", "SH", study, "", present, read),
+        (TIMEZONE, "TimezoneOffsetFromUTC", "SH", study, "", present, read),
         (0x00081030, "StudyDescription", "LO", study, "study_description", present, read),
         (RETRIEVE_URL, "RetrieveURL", "UR", study, "", always, computed),
         (0x00100010, "PatientName", "PN", study, "patient_name", always, read),
@@ -175,6 +177,11 @@ DATE_TIMES: tuple[tuple[int, int], ...] = (
     (0x00080023, 0x00080033),
     (0x00400244, 0x00400245),
 )
+# Those that are moments in the time zone of their object; a date of birth, for instance, is none.
+ZONED: tuple[tuple[int, int], ...] = (*DATE_TIMES, (0x00080012, 0x00080013), (0x00080022, 0x00080032))
+
+# The column, of each level, of the object's time zone in minutes east of UTC.
+ZONE_COLUMN = "zone"
 
 # The levels of attributes that have no row, as far as an instance does not own them: modules of patient,
 # study and visit; of series, equipment and frame of reference (PS3.3 C.7.1 to C.7.5).
@@ -256,7 +263,8 @@ _SUMMARIES: Mapping[Level, tuple[tuple[int, bytes | None], ...]] = {
     level: tuple(
         (row.tag, empty_member(row) if row.returned is Returned.ALWAYS else None)
         for row in sorted(ATTRIBUTES, key=lambda row: row.path)
-        if row.level is level
+        # Each level tells the zone of its own dates and times (PS3.18 Tables 10.6.3-3 to -5).
+        if (row.level is level or row.tag == TIMEZONE)
         and len(row.path) == 1
         and row.origin is not Origin.COMPUTED
         and row.tag != AVAILABLE_SYNTAXES
@@ -283,6 +291,9 @@ def describe(elements: Mapping[int, bytes]) -> Description:
             element = dataset.get(tag)
             if element is not None:
                 _enter(columns, row, element)
+        zone = next(map(read_zone, element_values(dataset.get(f"{TIMEZONE:08X}"))), None)
+        if zone is not None:
+            columns[ZONE_COLUMN] = zone
     summary_elements = dict(elements)
     requests: tuple[tuple[str, str], ...] = ()
     if REQUESTS in wanted:

@@ -1,19 +1,16 @@
 """What codestreams say of themselves: their transfer syntax and the picture in them.
 
-JPEG (ITU-T T.81), JPEG-LS (T.87) and the JPEG 2000 family (T.800, T.814) by their headers; nothing is
-decoded.
+JPEG (ITU-T T.81), JPEG-LS (T.87) and the JPEG 2000 family (T.800, T.814) by their headers, JPEG XL and
+video by what `containers` reads of them; nothing is decoded.
 """
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.dicom.containers import Peek, boxes, jxl_header, video_size
 from service.dicom.errors import NotDicom
 from service.dicom.frames import Extent
 from service.dicom.syntaxes import ROOT
-
-Peek = Callable[[int, int], bytes]
-"""So many bytes from a place in a part, fewer at its end."""
 
 _MAX_MARKERS = 4096
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
@@ -28,7 +25,10 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One frame as its codestream describes it; `syntax` is the transfer syntax that it is of."""
+    """One frame as its codestream describes it.
+
+    `syntax` is the transfer syntax that it is of, empty for a video, which does not tell.
+    """
 
     syntax: str
     rows: int
@@ -44,8 +44,8 @@ class Picture:
         return next((bits for bits in (8, 16, 32) if self.bits_stored <= bits), 64)
 
 
-def picture(media_type: str, peek: Peek) -> Picture | None:
-    """What the codestream at the beginning of `peek` says, `None` if it is of a type not read here.
+def picture(media_type: str, peek: Peek, size: int) -> Picture | None:
+    """What the codestream of `size` bytes in `peek` says, `None` if it is of a kind not read here.
 
     `NotDicom` if it is not what `media_type` says, or of a process that has no transfer syntax.
     """
@@ -53,7 +53,23 @@ def picture(media_type: str, peek: Peek) -> Picture | None:
         return _jpeg(media_type, peek)
     if media_type in ("image/jp2", "image/jpx", "image/jph", "image/jphc"):
         return _jpeg_2000(media_type, peek)
+    if media_type == "image/jxl":
+        return _jxl(peek, size)
+    if media_type.startswith("video/"):
+        sides = video_size(peek, size)
+        return Picture("", *sides, 3, 8, False, "YBR_PARTIAL_420") if sides else None  # PS3.5 8.2.5
     return None
+
+
+def _jxl(peek: Peek, size: int) -> Picture | None:
+    """Lossless unless in the colour space of lossy pictures: JPEG XL Lossless is what the type means."""
+    header = jxl_header(peek, size)
+    if header is None:
+        return None
+    syntax = ROOT + (".4.112" if header.xyb else ".4.110")
+    photometric = "MONOCHROME2" if header.grey else "XYB" if header.xyb else "RGB"
+    samples = 1 if header.grey else 3
+    return Picture(syntax, header.rows, header.columns, samples, header.bits, False, photometric)
 
 
 def unboxed(peek: Peek, size: int) -> Extent:
@@ -63,21 +79,9 @@ def unboxed(peek: Peek, size: int) -> Extent:
     """
     if peek(0, len(_JP2_SIGNATURE)) != _JP2_SIGNATURE:
         return Extent(0, size)
-    position = 0
-    for _ in range(_MAX_MARKERS):
-        head = peek(position, 16)
-        if len(head) < 8:
-            break
-        length, kind = struct.unpack_from(">I4s", head)
-        start = position + 8
-        if length == 1 and len(head) == 16:
-            length, start = struct.unpack_from(">Q", head, 8)[0], position + 16
-        end = position + length if length else size
-        if end < start or end > size:
-            break
-        if kind == _CODESTREAM_BOX:
-            return Extent(start, end - start)
-        position = end
+    for box in boxes(peek, 0, size):
+        if box.kind == _CODESTREAM_BOX:
+            return Extent(box.start, box.end - box.start)
     raise NotDicom("The JPEG 2000 file holds no whole codestream (ITU-T T.800 annex I).")
 
 

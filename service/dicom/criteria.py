@@ -97,6 +97,8 @@ def read_key(path: tuple[int, ...], vr: str, name: str, text: str, manner: Manne
         return _read_name(path, name, text, manner)
     match = Match.ALL if manner.multiple_values and vr in _MULTIPLE else Match.ANY
     values = _split(vr, text, match)
+    if len(values) == 1 and match is Match.ALL:  # one value is not several: it may have wildcards
+        match = Match.ANY
     _check(vr, name, values, match)
     if match is Match.ANY and any(not value.strip("*") for value in values):
         return None
@@ -137,6 +139,8 @@ def _check(vr: str, name: str, values: Sequence[str], match: Match) -> None:
 def _read_name(path: tuple[int, ...], name: str, text: str, manner: Manner) -> Filter | None:
     match = Match.ALL if manner.multiple_values else Match.ANY
     values = _split("PN", text, match) if match is Match.ALL else _split("LO", text, match)
+    if len(values) == 1:
+        match = Match.ANY
     _check("PN", name, values, match)
     if match is Match.ANY:
         if any(not any(_asks(group) for group in name_patterns(value)) for value in values):

@@ -6,6 +6,7 @@
     ├── NotFound                no such resource
     │   └── Superseded          it was there a moment ago
     ├── NotAcceptable           no representation we can make is acceptable
+    │   └── Undecodable         a frame's codestream is damaged or not what the data set says
     ├── UnsupportedMedia        the request body is of a type we do not read
     ├── NotDicom                the bytes are not a readable DICOM object
     ├── ClassMismatch           the object does not belong where it was sent
@@ -54,6 +55,10 @@ class NotAcceptable(ArchiveError):
     def __init__(self, message: str, available: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.available = available
+
+
+class Undecodable(NotAcceptable):
+    """A frame cannot be decoded: it is damaged, or not what the data set says."""
 
 
 class UnsupportedMedia(ArchiveError):

@@ -6,10 +6,18 @@ This is the truth: indexes may answer faster, never otherwise.
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from service.dicom.attributes import BY_PATH, DATE_TIMES, REQUEST_PATHS, element_values
+from service.dicom.attributes import (
+    BY_PATH,
+    DATE_TIMES,
+    REQUEST_PATHS,
+    TIMEZONE,
+    ZONED,
+    element_values,
+)
 from service.dicom.criteria import Filter, Match, is_pattern
 from service.dicom.names import fold_name, name_patterns, words
 from service.dicom.values import WILDCARDS, Comparable, comparable
+from service.dicom.zones import read_zone, zoned_date, zoned_time
 
 type Dataset = Mapping[str, object]
 
@@ -46,6 +54,31 @@ def combine(filters: Sequence[Filter]) -> tuple[list[Filter], list[Interval]]:
     ]
     paired = {key.path for pair in pairs for key in pair}
     return [key for key in filters if key.path not in paired or key.match is not Match.RANGE], pairs
+
+
+def in_zone(dataset: Dataset, zone: int | None) -> Dataset:
+    """`dataset` with its dates and times as the time zone `zone` has them, where it tells its own.
+
+    A request that names a time zone means its dates and times in that one (PS3.18 8.3.4).
+    """
+    own = next(map(read_zone, element_values(dataset.get(_key(TIMEZONE)))), None)
+    if zone is None or own is None or own == zone:
+        return dataset
+    told = dict(dataset)
+    for day, hour in ZONED:
+        date = _moment("DA", day, dataset)
+        time = _moment("TM", hour, dataset)
+        if date is not None:
+            told[_key(day)] = {"vr": "DA", "Value": [zoned_date(date, time, own, zone)]}
+        if time is not None:
+            told[_key(hour)] = {"vr": "TM", "Value": [zoned_time(date, time, own, zone)]}
+    return told
+
+
+def _moment(vr: str, tag: int, dataset: Dataset) -> str | None:
+    values = element_values(dataset.get(_key(tag)))
+    found = comparable(vr, values[0]) if values else None
+    return None if found is None else str(found)
 
 
 def glob(pattern: str, text: str) -> bool:

@@ -16,10 +16,11 @@ _PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^
 _TYPE = re.compile(rf"\s*({_TOKEN})\s*")
 _SPLIT = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|,|[^",]+')
 _QVALUE = re.compile(r"[01]?(?:\.[0-9]{0,3})?")
+# A '+' of a name that was form-decoded: no media range has a space between two letters.
+_DECODED_PLUS = re.compile(r"(?<=[A-Za-z0-9]) (?=[A-Za-z0-9])")
 # Names that were in use before the standard's own; PS3.18 8.7.3.
 _LEGACY = {
     "application/json": DICOM_JSON,
-    "application/dicom json": DICOM_JSON,  # a '+' that was form-decoded
     "image/x-jls": "image/jls",
     "image/x-dicom-rle": "image/dicom-rle",
     "image/dicom+jpeg": "image/jpeg",
@@ -27,8 +28,27 @@ _LEGACY = {
     "image/dicom+jp2": "image/jp2",
     "image/dicom+jpx": "image/jpx",
     "image/dicom+rle": "image/dicom-rle",
+    "image/jhc": "image/jphc",  # dicomweb-client (JavaScript)
+    "video/mpeg2": "video/mpeg",
     "*": "*/*",
 }
+
+# Types of objects and data sets, and of nothing else; types of pictures, and of nothing else; types of
+# compressed pixel data that no picture has (PS3.18 Tables 8.7.3-1 to 8.7.4-1).
+_OBJECTS = frozenset((DICOM, DICOM_JSON, "application/dicom+xml"))
+_PICTURES = frozenset(
+    (
+        "image/gif",
+        "image/png",
+        "image/jph",
+        "text/html",
+        "text/plain",
+        "text/xml",
+        "text/rtf",
+        "application/pdf",
+    )
+)
+_NEVER_PICTURES = frozenset(("image/dicom-rle", "image/jls", "image/jpx", "image/jphc"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +97,11 @@ class Representation:
         return f'{MULTIPART}; type="{self.media_type}"{parameter}'
 
 
+def decoded_plus(value: str) -> str:
+    """`value` of an `accept` parameter with the pluses that form decoding took for spaces."""
+    return _DECODED_PLUS.sub("+", value)
+
+
 def parse_accept(values: Sequence[str]) -> Sequence[MediaRange]:
     """The media ranges of Accept headers or `accept` parameters; a range that makes no sense is left out.
 
@@ -96,6 +121,26 @@ def _parsed(values: Sequence[str]) -> Sequence[MediaRange]:
     if not ranges and not any(value.strip() for value in values):
         return [MediaRange("*/*", None, (), 1.0)]
     return ranges
+
+
+def mixes_pictures(ranges: Sequence[MediaRange]) -> bool:
+    """Whether a DICOM object or data set and a picture made of one are asked for at once (PS3.18 8.7.5).
+
+    Types that both may have, such as image/jpeg in a multipart or with a transfer syntax, are neither.
+    """
+    types = {media_range.type for media_range in ranges}
+    rendered = any(
+        media_range.type in _PICTURES
+        or (
+            media_range.type.startswith(("image/", "video/"))
+            and media_range.type not in _NEVER_PICTURES
+            and not media_range.multipart
+            and not media_range.syntaxes
+        )
+        for media_range in ranges
+    )
+    only_pictures = any(media_range.type in _PICTURES for media_range in ranges)
+    return (bool(types & _OBJECTS) and rendered) or ("application/octet-stream" in types and only_pictures)
 
 
 def negotiate(ranges: Sequence[MediaRange], offers: Sequence[Representation]) -> list[Representation]:
@@ -160,7 +205,7 @@ def _media_range(text: str) -> MediaRange | None:
         return None
     multipart: bool | None = None if base == "*/*" else False
     kind, quality, syntaxes = base, 1.0, []
-    if base == MULTIPART:
+    if base in (MULTIPART, "multipart/*"):
         kind, multipart = "*/*", True
     for parameter, value in _parameters(text, len(name)):
         if parameter == "q":

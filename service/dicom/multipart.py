@@ -6,12 +6,14 @@ import re
 import secrets
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from service.dicom.errors import BadRequest, TooMany
 
 _MAX_PREAMBLE = 64 << 10
 _MAX_HEADERS = 16 << 10
 _MAX_PADDING = 256
+_PLAIN = frozenset(("", "binary", "8bit", "7bit", "identity"))
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 
 
@@ -44,6 +46,25 @@ class _State(enum.Enum):
     DONE = enum.auto()
 
 
+class Reads(Protocol):
+    """A body that is taken apart as its blocks arrive."""
+
+    parts: int
+
+    @property
+    def inside_part(self) -> bool:
+        """Whether a part has begun and not ended."""
+        ...
+
+    def push(self, blocks: list[bytes]) -> Iterator[Event]:
+        """The events in the bytes that follow. `BadRequest` if they are malformed, `TooMany` parts."""
+        ...
+
+    def end(self) -> Iterator[Event]:
+        """The events of the end, where the body is whole as far as HTTP can tell."""
+        ...
+
+
 class Reader:
     """Takes a multipart body apart as its blocks arrive.
 
@@ -63,6 +84,7 @@ class Reader:
         self._delimiter = b"\r\n--" + self._boundary
         self._state = _State.PREAMBLE
         self._tail = b""
+        self._left: int | None = None  # of the part's content, by its Content-Length
         self.parts = 0
 
     @property
@@ -88,11 +110,35 @@ class Reader:
                 if end is None:
                     position = None
                 else:
-                    yield PartBegins(_parse_headers(data[position:end]))
+                    headers = _parse_headers(data[position:end])
+                    self._left = _told_length(headers)
+                    yield PartBegins(headers)
                     position = end
                     self._state = _State.BODY
             else:
                 position = yield from self._body(data, position)
+
+    def end(self) -> Iterator[Event]:
+        """The events of a body that is whole as far as HTTP can tell.
+
+        A last boundary without its two dashes ends its part all the same; without any boundary a part
+        is whole that has as many bytes as its Content-Length says. What is not, stays `inside_part`.
+        """
+        if self._state is _State.HEADERS and not self._tail.strip():
+            self.parts -= 1
+            self._state = _State.DONE
+        if self._state is not _State.BODY:
+            return
+        tail, left = self._tail, self._left
+        if tail.startswith(self._delimiter):
+            whole = not tail[len(self._delimiter) :].strip(b" \t\r\n-")
+        else:
+            whole = left is not None and left <= len(tail) and self._delimiter.startswith(tail[left:])
+            if whole and left:
+                yield PartData(memoryview(tail)[:left])
+        if whole:
+            self._state = _State.DONE
+            yield PartEnds()
 
     def _preamble(self, data: bytes, position: int) -> int | None:
         dashes = b"--" + self._boundary
@@ -116,10 +162,12 @@ class Reader:
             if found < 0:
                 keep = max(position, len(data) - len(self._delimiter) + 1)
                 if keep > position:
+                    self._count(keep - position)
                     yield PartData(view[position:keep])
                 self._tail = data[keep:]
                 return None
             if found > position:
+                self._count(found - position)
                 yield PartData(view[position:found])
             next_position = self._after_boundary(data, found, found + len(self._delimiter), first=False)
             if next_position is None:
@@ -129,6 +177,10 @@ class Reader:
                 continue
             yield PartEnds()
             return next_position
+
+    def _count(self, size: int) -> None:
+        if self._left is not None:
+            self._left = self._left - size if self._left >= size else None
 
     def _after_boundary(self, data: bytes, start: int, position: int, *, first: bool) -> int | None:
         """Where the next part's headers begin; `None` if that is not told yet, -1 if no boundary."""
@@ -175,13 +227,61 @@ class Reader:
         return None
 
 
+class OnePart:
+    """A body that is no multipart, as the events of its only part."""
+
+    def __init__(self, content_type: str) -> None:
+        self._headers = {"content-type": content_type}
+        self._ended = False
+        self.parts = 0
+
+    @property
+    def inside_part(self) -> bool:
+        """Whether the part has begun and not ended."""
+        return self.parts > 0 and not self._ended
+
+    def push(self, blocks: list[bytes]) -> Iterator[Event]:
+        """The bytes that follow."""
+        if not self.parts:
+            self.parts = 1
+            yield PartBegins(self._headers)
+        for block in blocks:
+            yield PartData(memoryview(block))
+
+    def end(self) -> Iterator[Event]:
+        """The body is whole."""
+        if self.inside_part:
+            self._ended = True
+            yield PartEnds()
+
+
 def _parse_headers(block: bytes) -> dict[str, str]:
+    """Names in lower case; of two with one name the first. Folded lines are one (RFC 5322 2.2.3)."""
     headers: dict[str, str] = {}
-    for line in block.decode("latin-1").splitlines():
+    lines = block.decode("latin-1").replace("\r\n", "\n")
+    for line in re.sub(r"\n[ \t]+", " ", lines).split("\n"):
         name, colon, value = line.partition(":")
         if colon:
             headers.setdefault(name.strip().lower(), value.strip())
     return headers
+
+
+def _told_length(headers: Mapping[str, str]) -> int | None:
+    """The Content-Length of a part, where it is a number."""
+    told = headers.get("content-length", "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 15 else None
+
+
+def encoded(headers: Mapping[str, str]) -> str:
+    """The name of a coding that a part's content is in, empty for none: no coding of a part is undone.
+
+    The transfer encodings of mail that change nothing are none (RFC 2045 6.2).
+    """
+    for name in ("content-transfer-encoding", "content-encoding"):
+        coding = headers.get(name, "").lower()
+        if coding not in _PLAIN:
+            return name
+    return ""
 
 
 def boundary_of(identity: str) -> str:
@@ -199,12 +299,17 @@ def new_boundary() -> str:
     return boundary_of(secrets.token_hex(24))
 
 
-def part_head(boundary: str, content_type: str, *, location: str = "", length: int | None = None) -> bytes:
+def part_head(
+    boundary: str, content_type: str, *, location: str = "", length: int | None = None, first: bool = False
+) -> bytes:
     """What stands before a part's content, from the line end behind the previous one.
 
-    Header names keep this case and the whole stays below 1,000 bytes, since clients look for them so.
+    Before the `first` there is nothing: bodies have no preamble. Header names keep this case and the whole
+    stays below 1,000 bytes, since clients look for them so.
     """
-    lines = [f"\r\n--{boundary}", f"Content-Type: {content_type}"]
+    lines = [f"--{boundary}", f"Content-Type: {content_type}"]
+    if not first:
+        lines.insert(0, "")
     if location:
         lines.append(f"Content-Location: {location}")
     if length is not None:

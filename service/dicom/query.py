@@ -6,22 +6,24 @@ from dataclasses import dataclass
 from service.dicom.attributes import (
     BY_PATH,
     CHARACTER_SET,
+    TIMEZONE,
     attribute_name,
     find_tag,
 )
 from service.dicom.criteria import MOST_VALUES, Filter, Manner, read_key
 from service.dicom.errors import BadRequest
+from service.dicom.privates import PrivateBlock, creator_of, is_creator, is_private
 from service.dicom.resource import Level, require_uid
+from service.dicom.sorting import Sorting, read_order
+from service.dicom.zones import read_zone
 
 _INCLUDE = ("includefield", "includeField")  # the second stands in several vendors' documentation
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _SINGLE = frozenset((*_FLAGS, "limit", "offset"))
 _MOST_KEYS = 100
 _QUERY_LEVEL = 0x00080052
-_TIMEZONE = 0x00080201
-_TIMEZONE_WARNING = (
-    "TimezoneOffsetFromUTC is not supported as a key. Dates and times have been matched as they are stored."
-)
+_ORDER = "orderby"
+_NOT_KEYS = frozenset((*_SINGLE, *_INCLUDE, _ORDER, "accept", "charset"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,12 @@ class Query:
 
     `study` and `series` are the scope that the path fixes. `fields` are the attributes to be returned
     beside those that always are: the ones used as keys and the ones asked for; `all_fields` asks for
-    every attribute of the level and those above. With `combined_datetime`, ranges of a date and of its
-    time are one interval. `warnings` are sentences of the standard about parts not carried out.
+    every attribute of the level and those above. A page has `limit` matches at most and ends before it
+    exceeds `most_bytes`, unless its first match does. `order` comes before the order that the level has
+    of itself. With `combined_datetime`, ranges of a date and of its time are one interval. `zone` is the
+    time zone, in minutes east of UTC, that dates and times among the keys are in. `private` says whose
+    the private attributes among keys and fields are. `reader` tells those apart who read pages: one's
+    page does not follow another's.
     """
 
     level: Level
@@ -44,7 +50,11 @@ class Query:
     offset: int = 0
     fuzzy: bool = False
     combined_datetime: bool = False
-    warnings: tuple[str, ...] = ()
+    order: tuple[Sorting, ...] = ()
+    zone: int | None = None
+    private: tuple[PrivateBlock, ...] = ()
+    most_bytes: int = 16 << 20
+    reader: str = ""
 
     @classmethod
     def from_url(
@@ -55,6 +65,8 @@ class Query:
         study: str | None = None,
         series: str | None = None,
         max_results: int = 5000,
+        most_bytes: int = 16 << 20,
+        reader: str = "",
     ) -> "Query":
         """The search that the decoded query parameters of a URL ask for (PS3.18 8.3.4, 10.6.1).
 
@@ -63,12 +75,12 @@ class Query:
         options = _options(params)
         manner = Manner(*(_flag(options, name) for name in _FLAGS))
         included, all_fields = _included(params)
-        keys = _keys(level, params)
+        keys, private = _without_creators(_keys(params), included)
         filters: list[Filter] = []
-        warnings: list[str] = []
+        zone: int | None = None
         for path, vr, name, text in keys:
-            if path == (_TIMEZONE,) and text.strip():
-                warnings.append(_TIMEZONE_WARNING)
+            if path == (TIMEZONE,) and (told := _zone(text, manner)) is not None:
+                zone = told
             elif (key := read_key(path, vr, name, text, manner)) is not None:
                 _require_level(level, path, name)
                 filters.append(key)
@@ -85,7 +97,11 @@ class Query:
             offset=_count(options, "offset", 0),
             fuzzy=manner.fuzzy,
             combined_datetime=True,  # PS3.18 8.3.4.1.1 demands it
-            warnings=tuple(warnings),
+            order=read_order(level, [text for name, text in params if name == _ORDER]),
+            zone=zone,
+            private=private,
+            most_bytes=most_bytes,
+            reader=reader,
         )
 
 
@@ -131,21 +147,46 @@ def _included(params: Sequence[tuple[str, str]]) -> tuple[list[int], bool]:
     return tags, False
 
 
-def _keys(level: Level, params: Sequence[tuple[str, str]]) -> list[_Key]:
+def _keys(params: Sequence[tuple[str, str]]) -> list[_Key]:
     keys: dict[tuple[int, ...], _Key] = {}
     for name, text in params:
-        if name in _SINGLE or name in _INCLUDE or name in ("accept", "charset"):
+        if name in _NOT_KEYS:
             continue
         found = _find_path(name)
         if found is None or found[0] in ((CHARACTER_SET,), (_QUERY_LEVEL,)):
             continue  # PS3.18 8.3.1: what is no attribute is ignored; these two are about the request
         path, vr = found
         if path in keys:
-            raise BadRequest(f"{attribute_name(path)} is given twice.")
-        if len(keys) == _MOST_KEYS:
+            if vr != "UI":
+                raise BadRequest(f"{attribute_name(path)} is given twice.")
+            text = f"{keys[path][3]},{text}".strip(",")  # some clients repeat the key for each UID
+        elif len(keys) == _MOST_KEYS:
             raise BadRequest(f"A search may have {_MOST_KEYS} keys at most.")
         keys[path] = (path, vr, attribute_name(path), text)
     return list(keys.values())
+
+
+def _without_creators(
+    keys: Sequence[_Key], included: Sequence[int]
+) -> tuple[list[_Key], tuple[PrivateBlock, ...]]:
+    """The keys but those that only say whose the private attributes of the request are, and those."""
+    named = [tag for tag in (*(path[0] for path, *_ in keys), *included) if is_private(tag)]
+    used = {creator_of(tag) for tag in named}
+    creators = [key for key in keys if is_creator(key[0][0]) and key[0][0] in used and key[3].strip()]
+    blocks = (PrivateBlock(path[0] >> 16, path[0] & 0xFF, text.strip()) for path, _, _, text in creators)
+    return [key for key in keys if key not in creators], tuple(blocks)
+
+
+def _zone(text: str, manner: Manner) -> int | None:
+    """The time zone that a key tells; `None` where it asks for all objects or those without one."""
+    text = text.strip()
+    if text in ("", "*") or (text == '""' and manner.empty_values):
+        return None
+    # A plus sign that is not percent-encoded arrives as a space.
+    zone = read_zone(text if text[0] in "+-" else f"+{text}")
+    if zone is None:
+        raise BadRequest("TimezoneOffsetFromUTC must be an offset such as +0100 or -0530.")
+    return zone
 
 
 def _find_path(name: str) -> tuple[tuple[int, ...], str] | None:

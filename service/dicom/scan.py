@@ -7,6 +7,7 @@ from typing import Protocol
 
 import orjson
 
+from service.dicom.classes import require_of_patient
 from service.dicom.errors import Busy, ClassMismatch, NotDicom, SyntaxUnsupported, TooLarge
 from service.dicom.fragments import Fragments, FragmentScan, frame_table
 from service.dicom.frames import Extent, FrameTable, PixelPlace, PixelShape
@@ -17,6 +18,8 @@ from service.dicom.resource import InstanceKey, is_uid
 from service.dicom.syntaxes import Syntax, syntax_of
 
 _WINDOW = 32 << 10
+_SOP_CLASS = 0x00080016
+_SOP_INSTANCE = 0x00080018
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _PIXEL_DATA = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _MAX_EXTENDED_TABLE = 8 << 22
@@ -117,7 +120,8 @@ class Scan:
     def finish(self) -> Scanned:
         """What was found, once the file is at its end.
 
-        `NotDicom` if it ends too early, `ClassMismatch` if a UID is missing.
+        `NotDicom` if it ends too early, `ClassMismatch` if a UID is missing, `ClassUnsupported` if it is
+        of no patient.
         """
         if self._head is None or self._walker is None or self._syntax is None:
             raise NotDicom("The file ends inside its file meta information.")
@@ -132,11 +136,23 @@ class Scan:
             self._enter(step)
         return self._scanned(self._head, self._syntax, self._walker)
 
+    @property
+    def named(self) -> tuple[str, str]:
+        """SOP Class and SOP Instance UID as far as they came: of the data set, else of the file meta.
+
+        Both are empty unless both are UIDs.
+        """
+        sop_class, sop_instance = (self._head.sop_class, self._head.sop_instance) if self._head else ("", "")
+        if self._walker is not None:
+            sop_class = self._walker.text(_SOP_CLASS) or sop_class
+            sop_instance = self._walker.text(_SOP_INSTANCE) or sop_instance
+        return (sop_class, sop_instance) if is_uid(sop_class) and is_uid(sop_instance) else ("", "")
+
     def _begin(self, head: FileHead) -> None:
-        syntax = syntax_of(head.syntax)
+        self._head = head
+        syntax = self._syntax = syntax_of(head.syntax)
         if syntax is None:
             raise SyntaxUnsupported(f"Transfer syntax {_shown(head.syntax)} is not stored here.")
-        self._head, self._syntax = head, syntax
         self._base = head.data_offset
         self._walker = Walker(syntax)
         self._digest.update(syntax.uid.encode("ascii") + b"\0")
@@ -171,11 +187,12 @@ class Scan:
         used = scan.push(view)
         self._base += used
         if scan.fragments is not None:
-            assert self._pixels is not None
-            first = self._pixels.extent.offset
-            extent = Extent(first, self._base - first)
-            self._pixels = PixelPlace(self._pixels.tag, self._pixels.vr, extent, encapsulated=True)
-            self._fragments = scan.fragments
+            pixels = self._pixels
+            # Private values may be in fragments too.
+            if pixels is not None and pixels.encapsulated and self._fragments is None:
+                extent = Extent(pixels.extent.offset, self._base - pixels.extent.offset)
+                self._pixels = PixelPlace(pixels.tag, pixels.vr, extent, encapsulated=True)
+                self._fragments = scan.fragments
             self._fragment_scan = None
         return view[used:]
 
@@ -277,11 +294,12 @@ class Scan:
             if frames is None and syntax.media_type and not syntax.media_type.startswith("video/"):
                 findings.append("The frames of the encapsulated pixel data cannot be told apart.")
         _check_native(self._pixels, shape, findings)
-        sop_class = _uid(walker, 0x00080016, "SOP Class UID (0008,0016)")
+        require_of_patient(walker.text(_SOP_CLASS) or head.sop_class)
+        sop_class = _uid(walker, _SOP_CLASS, "SOP Class UID (0008,0016)")
         key = InstanceKey(
             _uid(walker, 0x0020000D, "Study Instance UID (0020,000D)"),
             _uid(walker, 0x0020000E, "Series Instance UID (0020,000E)"),
-            _uid(walker, 0x00080018, "SOP Instance UID (0008,0018)"),
+            _uid(walker, _SOP_INSTANCE, "SOP Instance UID (0008,0018)"),
         )
         return Scanned(
             head=head,

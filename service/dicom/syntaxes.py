@@ -1,6 +1,7 @@
 """Transfer syntaxes as rows of data (PS3.5 section 10 and annex A, PS3.6 annex A, PS3.18 8.7.3)."""
 
 import enum
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -148,6 +149,7 @@ def available(stored: str) -> tuple[str, ...]:
     return (stored,) if syntax.leaves_as_stored else (EXPLICIT_LE,)
 
 
+@functools.cache
 def available_values(stored: str) -> bytes:
     """`available` as the inside of a JSON array."""
     return ",".join(f'"{uid}"' for uid in available(stored)).encode("ascii")

@@ -15,10 +15,12 @@ from service.dicom.attributes import (
     SERIES_INSTANCES,
     STUDY_INSTANCES,
     STUDY_SERIES,
+    TIMEZONE,
     Origin,
     Returned,
     level_of,
 )
+from service.dicom.privates import creator_of, is_private, stored_tag
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level
@@ -30,6 +32,7 @@ COUNTED = 10_000  # matches are counted so far, and no further
 _MEMBER = re.compile(rb',(?="[0-9A-F]{8}":\{"vr":)')
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]|,', re.DOTALL)
 _STUDY_UID, _SERIES_UID = b"0020000D", b"0020000E"
+_TIMEZONE = b"%08X" % TIMEZONE
 _AVAILABILITY_MEMBER = b'"00080056":{"vr":"CS","Value":["ONLINE"]}'
 _SYNTAXES_MEMBER = b'"00083002":{"vr":"UI","Value":[%s]}' % SYNTAXES_SLOT
 _RETRIEVE_MEMBER = b'"%08X":{"vr":"UR","Value":["%s%%s"]}' % (RETRIEVE_URL, BASE_SLOT)
@@ -82,7 +85,9 @@ class Writer:
         self._levels = _levels(query)
         self._asked = frozenset(query.fields)
         self._fields = frozenset(b"%08X" % tag for tag in query.fields)
-        self._wanted = _document_fields(query)
+        wanted = _document_fields(query)
+        self._private = sorted(tag for tag in wanted if is_private(tag))
+        self._wanted = wanted - frozenset(self._private)
         self._above: tuple[bytes, bytes] = (b"", b"")
         self._members: dict[bytes, bytes] = {}
 
@@ -111,6 +116,8 @@ class Writer:
 
     def _from(self, level: Level, summary: bytes) -> dict[bytes, bytes]:
         members = {piece[1:9]: piece for piece in _split(summary)}
+        if level is not self._query.level:
+            members.pop(_TIMEZONE, None)  # a match tells the zone of its own dates and times
         if level in self._levels:
             return members
         kept = (_STUDY_UID, _SERIES_UID)
@@ -124,6 +131,16 @@ class Writer:
                 members[key.encode()] = member(key, element)
             elif everything and tag != CHARACTER_SET and level_of(tag) <= self._query.level:
                 members.setdefault(key.encode(), member(key, element))
+        self._add_private(members, document)
+
+    def _add_private(self, members: dict[bytes, bytes], document: Mapping[str, object]) -> None:
+        """The private attributes asked for, with the elements that tell whose they are."""
+        for tag in self._private:
+            stored = stored_tag(tag, document, self._query.private)
+            if stored is not None and f"{stored:08X}" in document:
+                for key in (f"{stored:08X}", f"{creator_of(stored):08X}"):
+                    if key in document:
+                        members[key.encode()] = member(key, document[key])
 
     def _computed(self, hit: Hit) -> list[bytes]:
         asked, levels = self._asked, self._levels
@@ -149,15 +166,16 @@ class Writer:
         return pieces
 
 
-def page(query: Query, found: Sequence[bytes], syntaxes: Sequence[str], total: int | None) -> Answer:
-    """An answer of the matches `found` at the query's offset, out of `total`.
+def page(found: Sequence[bytes], syntaxes: Sequence[str], behind: int | None, total: int | None) -> Answer:
+    """An answer of the matches `found`, `behind` which there are so many more, out of `total`.
 
-    `total` is exact; `None` says that there are more behind this page, and more than `COUNTED` in all.
+    Each is exact; `None` for more than `COUNTED`.
     """
-    behind = query.offset + len(found)
-    if total is None or (total > COUNTED and total > behind):
-        return Answer(found, max(COUNTED + 1 - behind, 1), True, None, syntaxes)
-    return Answer(found, max(total - behind, 0), False, total if total <= COUNTED else None, syntaxes)
+    if total is not None and total > COUNTED:
+        total = None
+    if behind is None or behind > COUNTED:
+        return Answer(found, COUNTED + 1, True, total, syntaxes)
+    return Answer(found, behind, False, total, syntaxes)
 
 
 def _levels(query: Query) -> frozenset[Level]:

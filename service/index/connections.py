@@ -1,18 +1,19 @@
 """Connections to one SQLite file: lent to one thread at a time, deadlines kept, errors translated."""
 
 import contextlib
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from service.dicom.errors import IndexUnavailable, TooMany
+from service.dicom.zones import zoned_date, zoned_time
 from service.index.documents import Dictionaries
 from service.index.migrations import pending, schema_files
+from service.index.turns import Turns
 
 _STEPS = 4_000  # of SQLite's virtual machine between looks at the clock, some 0.2 ms
 
@@ -30,17 +31,19 @@ _SETTINGS = (
 class Link:
     """One connection, used by one thread at a time."""
 
-    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+    def __init__(self, path: Path, busy_timeout_s: float, turns: Turns) -> None:
         self.deadline: float | None = None
         self.dictionaries = Dictionaries()
-        self._lock_path = path.with_name(path.name + ".lock")
-        self._lock: int | None = None
+        self._turns = turns
         self.connection = apsw.Connection(str(path))
         self.connection.set_busy_timeout(int(busy_timeout_s * 1000))
         for setting in _SETTINGS:
             self.connection.execute(setting).fetchall()
         self.plan_by_values(False)
         self.connection.set_progress_handler(self._is_late, _STEPS)
+        functions: dict[str, Any] = {"zoned_date": zoned_date, "zoned_time": zoned_time}
+        for name, function in functions.items():
+            self.connection.create_scalar_function(name, function, 4, deterministic=True)
 
     def plan_by_values(self, wanted: bool) -> None:
         """Whether a statement is planned anew for the values bound to it.
@@ -66,7 +69,7 @@ class Link:
     @contextlib.contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
         """A transaction of the only writer, durable once left, undone by any exception."""
-        with self._only_writer():
+        with self._turns.one():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -76,18 +79,6 @@ class Link:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
-
-    @contextlib.contextmanager
-    def _only_writer(self) -> Iterator[None]:
-        # SQLite lets writers poll for their turn; the kernel queues them, across processes too, and
-        # lets go of the lock of one that dies.
-        if self._lock is None:
-            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def migrate(self) -> None:
         """Apply the schema files that the database lacks."""
@@ -107,16 +98,16 @@ class Link:
 
     def close(self) -> None:
         self.connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
 
 class Links:
     """As many connections as threads ask for at once; the most recently used is lent first."""
 
-    def __init__(self, path: Path, *, statement_limit_s: float, busy_timeout_s: float) -> None:
+    def __init__(
+        self, path: Path, *, statement_limit_s: float, busy_timeout_s: float, turn_wait_s: float
+    ) -> None:
         self._path = path
+        self._turns = Turns(path.with_name(path.name + ".lock"), wait_s=turn_wait_s)
         self._limit_s = statement_limit_s
         self._busy_timeout_s = busy_timeout_s
         self._guard = threading.Lock()
@@ -164,6 +155,7 @@ class Links:
             idle, self._idle = self._idle, []
         for link in idle:
             link.close()
+        self._turns.close()
 
     def _take(self) -> Link:
         with self._guard:
@@ -171,7 +163,7 @@ class Links:
                 raise IndexUnavailable("The index is closed.")
             if self._idle:
                 return self._idle.pop()
-        return Link(self._path, self._busy_timeout_s)
+        return Link(self._path, self._busy_timeout_s, self._turns)
 
     def _give_back(self, link: Link, healthy: bool) -> None:
         with self._guard:

@@ -15,15 +15,21 @@ from service.dicom.attributes import (
     SERIES_INSTANCES,
     STUDY_INSTANCES,
     STUDY_SERIES,
+    Attribute,
+    Origin,
 )
 from service.dicom.errors import BadRequest, NotFound
 from service.dicom.frames import Extent
-from service.dicom.matching import matches
+from service.dicom.matching import in_zone, matches
+from service.dicom.privates import as_asked
 from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
 from service.dicom.resource import InstanceKey, Level, Resource
-from service.index.answers import Hit, Writer, needs_document, page
+from service.dicom.sorting import total_order
+from service.index.answers import COUNTED, Hit, Writer, needs_document, page
+from service.index.bookmarks import Bookmarks
 from service.index.documents import generation, parse
+from service.index.ordering import Place, sort_key
 from service.index.port import Added, Answer, Documents, OnDuplicate, Outcome
 from service.index.statements import divide
 
@@ -64,6 +70,7 @@ class MemoryIndex:
         self._rows: dict[InstanceKey, _Row] = {}
         self._doomed: dict[str, None] = {}
         self._last = 0
+        self._bookmarks = Bookmarks()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -111,21 +118,28 @@ class MemoryIndex:
             raise BadRequest("A search is for studies, series or instances.")
         columns, residual = divide(query)
         with self._guard:
-            candidates = _Candidates(self._rows.values())
+            candidates = _Candidates(self._rows.values(), query)
         found = [
-            (hit, row)
-            for hit, row, dataset in candidates.at(query.level)
-            if query.study in (None, hit.study)
-            and query.series in (None, hit.series)
-            and matches(columns, dataset, combined_datetime=query.combined_datetime)
-            and matches(residual, row.dataset)
+            one
+            for one in candidates.ordered()
+            if query.study in (None, one.hit.study)
+            and query.series in (None, one.hit.series)
+            and matches(columns, one.dataset, combined_datetime=query.combined_datetime)
+            and matches(residual, as_asked(in_zone(one.row.dataset, query.zone), query.private))
         ]
-        chosen = found[query.offset : query.offset + query.limit]
-        documents = needs_document(query)
-        writer = Writer(query)
-        answers = [writer.write(hit, row.dataset if documents else None) for hit, row in chosen]
-        syntaxes = [hit.syntax for hit, _ in chosen] if query.level is Level.INSTANCE else []
-        return page(query, answers, syntaxes, len(found))
+        begin = query.offset
+        bookmark = None if residual else self._bookmarks.before(query)
+        if bookmark is not None:
+            key = sort_key(candidates.order, bookmark.place)
+            before = sum(not key < sort_key(candidates.order, one.place) for one in found)
+            begin = before + bookmark.skip
+        chosen = found[begin : begin + query.limit]
+        answers = _written(query, chosen)
+        syntaxes = [one.hit.syntax for one in chosen[: len(answers)]] if query.level is Level.INSTANCE else []
+        if answers and not residual:
+            self._bookmarks.keep(query, len(answers), chosen[len(answers) - 1].place)
+        total = None if answers and query.offset + len(answers) > COUNTED else len(found)
+        return page(answers, syntaxes, max(len(found) - begin - len(answers), 0), total)
 
     def locate(self, resource: Resource) -> list[Held]:
         with self._guard:
@@ -230,10 +244,37 @@ def _place(row: _Row, series: _Row) -> tuple[Any, ...]:
     )
 
 
-class _Candidates:
-    """All there is to be matched at a level, in order, each with what it is matched by."""
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What may match: `row` is the instance that stands for it, `dataset` what it is matched by."""
 
-    def __init__(self, rows: Iterable[_Row]) -> None:
+    hit: Hit
+    row: _Row
+    dataset: Mapping[str, object]
+    place: Place
+
+
+def _written(query: Query, chosen: Sequence[_Candidate]) -> list[bytes]:
+    """The matches, as many as a page may hold."""
+    documents = needs_document(query)
+    writer = Writer(query)
+    answers: list[bytes] = []
+    size = 0
+    for one in chosen:
+        match = writer.write(one.hit, one.row.dataset if documents else None)
+        size += len(match)
+        if size > query.most_bytes and answers:
+            break
+        answers.append(match)
+    return answers
+
+
+class _Candidates:
+    """All there is to be matched at a query's level, in order."""
+
+    def __init__(self, rows: Iterable[_Row], query: Query) -> None:
+        self.order = total_order(query.level, query.order)
+        self._query = query
         self._rows = list(rows)
         self._studies = _sources(self._rows, _study_of)
         self._series = _sources(self._rows, _series_of)
@@ -241,32 +282,32 @@ class _Candidates:
         for row in self._rows:
             self._by_study.setdefault(_study_of(row), []).append(row)
 
-    def at(self, level: Level) -> Iterator[tuple[Hit, _Row, dict[str, object]]]:
-        for study in self._ordered_studies():
-            members = self._by_study[_study_of(study)]
-            chosen = [study]
-            if level is not Level.STUDY:
-                among = self._series.values() if level is Level.SERIES else members
-                chosen = [row for row in among if _study_of(row) == _study_of(study)]
-                chosen.sort(key=lambda row: _place(row, self._series[_series_of(row)]))
+    def ordered(self) -> list[_Candidate]:
+        return sorted(self._all(), key=lambda one: sort_key(self.order, one.place))
+
+    def _all(self) -> Iterator[_Candidate]:
+        level = self._query.level
+        for study, members in self._by_study.items():
             sizes = Counter(_series_of(row) for row in members)
             modalities = {self._series[key].column(Level.SERIES, "modality") for key in sizes} - {None}
+            chosen: Iterable[_Row] = members
+            if level is Level.STUDY:
+                chosen = [self._studies[study]]
+            elif level is Level.SERIES:
+                chosen = [self._series[key] for key in sizes]
             for row in chosen:
                 hit = self._hit(level, row, members, sizes, sorted(modalities))
-                yield hit, row, self._dataset(level, row, hit)
+                place = tuple(self._value(sorting.attribute, row, hit) for sorting in self.order)
+                yield _Candidate(hit, row, self._dataset(level, row, hit), place)
 
-    def _ordered_studies(self) -> list[_Row]:
-        studies = sorted(self._studies.values(), key=_study_of)
-        for column in ("study_time", "study_date"):
-            studies.sort(
-                key=lambda row: (
-                    row.column(Level.STUDY, column) is not None,
-                    row.column(Level.STUDY, column) or "",
-                ),
-                reverse=True,
-            )
-        # A reversed sort keeps equal elements in order, so UIDs ascend within one instant.
-        return studies
+    def _value(self, attribute: Attribute, row: _Row, hit: Hit) -> Any:
+        """The value by which a candidate is ordered, of the level that owns the attribute."""
+        if attribute.origin is not Origin.OBJECT:
+            (value,) = _told(row, hit)[attribute.tag][1]
+            return value
+        owner = {Level.STUDY: self._studies[hit.study], Level.SERIES: self._series[_series_of(row)]}
+        value = owner.get(attribute.level, row).column(attribute.level, attribute.columns[0])
+        return value.split("\\")[0] if isinstance(value, str) else value
 
     def _hit(
         self,
@@ -302,30 +343,34 @@ class _Candidates:
 
     def _dataset(self, level: Level, row: _Row, hit: Hit) -> dict[str, object]:
         """The data set by which a candidate is matched: each attribute from the level that owns it."""
+        zone = self._query.zone
         owners = {
-            Level.STUDY: self._studies[_study_of(row)].dataset,
-            Level.SERIES: self._series[_series_of(row)].dataset,
-            Level.INSTANCE: row.dataset,
+            Level.STUDY: in_zone(self._studies[_study_of(row)].dataset, zone),
+            Level.SERIES: in_zone(self._series[_series_of(row)].dataset, zone),
+            Level.INSTANCE: in_zone(row.dataset, zone),
         }
         dataset = {tag: element for tag, element in row.dataset.items() if (int(tag, 16),) not in BY_PATH}
         for path, attribute in BY_PATH.items():
             element = owners[attribute.level].get(f"{path[0]:08X}")
             if element is not None and attribute.level <= level:
                 dataset[f"{path[0]:08X}"] = element
-        record = row.record
-        return dataset | {
-            f"{tag:08X}": {"vr": vr, "Value": values}
-            for tag, vr, values in (
-                (AVAILABILITY, "CS", ["ONLINE"]),
-                (MODALITIES, "CS", list(hit.modalities)),
-                (CLASSES, "UI", list(hit.classes)),
-                (STUDY_SERIES, "IS", [hit.series_count]),
-                (STUDY_INSTANCES, "IS", [hit.study_count]),
-                (SERIES_INSTANCES, "IS", [hit.series_size]),
-                (AVAILABLE_SYNTAXES, "UI", [hit.syntax]),
-                (0x00080016, "UI", [record.sop_class]),
-                (0x00080018, "UI", [record.key.instance]),
-                (0x0020000D, "UI", [record.key.study]),
-                (0x0020000E, "UI", [record.key.series]),
-            )
-        }
+        told = _told(row, hit).items()
+        return dataset | {f"{tag:08X}": {"vr": vr, "Value": values} for tag, (vr, values) in told}
+
+
+def _told(row: _Row, hit: Hit) -> dict[int, tuple[str, list[Any]]]:
+    """The attributes that come from elsewhere than the data set."""
+    record = row.record
+    return {
+        AVAILABILITY: ("CS", ["ONLINE"]),
+        MODALITIES: ("CS", list(hit.modalities)),
+        CLASSES: ("UI", list(hit.classes)),
+        STUDY_SERIES: ("IS", [hit.series_count]),
+        STUDY_INSTANCES: ("IS", [hit.study_count]),
+        SERIES_INSTANCES: ("IS", [hit.series_size]),
+        AVAILABLE_SYNTAXES: ("UI", [hit.syntax]),
+        0x00080016: ("UI", [record.sop_class]),
+        0x00080018: ("UI", [record.key.instance]),
+        0x0020000D: ("UI", [record.key.study]),
+        0x0020000E: ("UI", [record.key.series]),
+    }

@@ -2,7 +2,8 @@
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import orjson
 from service.dicom.attributes import CLASSES
 from service.dicom.errors import IndexUnavailable, NotFound, TooMany
 from service.dicom.frames import Extent, PixelPlace, PixelShape
-from service.dicom.matching import matches
+from service.dicom.matching import in_zone, matches
+from service.dicom.privates import as_asked
 from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
 from service.dicom.resource import InstanceKey, Level, Resource
 from service.index.answers import COUNTED, Hit, Writer, needs_document, page
+from service.index.bookmarks import Bookmark, Bookmarks
+from service.index.clauses import Clause
 from service.index.connections import Link, Links
 from service.index.documents import PackedDocuments, generation, parse, unpack
+from service.index.ordering import Place, expressions
 from service.index.port import Answer, Documents, OnDuplicate, Outcome
 from service.index.statements import Dialect, Search, search
 from service.index.writing import PAGE_BITS, PAGE_FRAMES, Writing
@@ -30,6 +35,8 @@ SQLITE = Dialect(
     pattern=lambda text: text.translate(_GLOB),
     containing=lambda text: "*" + text.translate(_LITERAL) + "*",
     each=lambda more, column: f"json_each({more}, '$.{column}') v",
+    zoned_date=lambda day, hour, zone: f"zoned_date({day}, {hour}, {zone}, ?)",
+    zoned_time=lambda day, hour, zone: f"zoned_time({day}, {hour}, {zone}, ?)",
     join="CROSS JOIN",
     newest_first=" INDEXED BY study_by_date",
 )
@@ -68,11 +75,17 @@ _SELECTED = {
 class SqliteIndex:
     """A `FullIndex` in the SQLite file `path`, which is made if it is not there.
 
-    `statement_limit_s` bounds a search, `busy_timeout_s` a wait for a lock that another program holds.
+    `statement_limit_s` bounds a search, `turn_wait_s` a writer's wait for its turn, and `busy_timeout_s` a
+    wait for a lock that a program which knows no turns holds.
     """
 
     def __init__(
-        self, path: Path | str, *, statement_limit_s: float = 20.0, busy_timeout_s: float = 10.0
+        self,
+        path: Path | str,
+        *,
+        statement_limit_s: float = 20.0,
+        busy_timeout_s: float = 10.0,
+        turn_wait_s: float = 30.0,
     ) -> None:
         file = Path(path)
         try:
@@ -80,7 +93,13 @@ class SqliteIndex:
         except OSError as cause:
             raise IndexUnavailable("The index's folder cannot be made; check ISTHMUS_INDEX.") from cause
         self._limit_s = statement_limit_s
-        self._links = Links(file, statement_limit_s=statement_limit_s, busy_timeout_s=busy_timeout_s)
+        self._bookmarks = Bookmarks()
+        self._links = Links(
+            file,
+            statement_limit_s=statement_limit_s,
+            busy_timeout_s=busy_timeout_s,
+            turn_wait_s=turn_wait_s,
+        )
         with self._links.lent() as link:
             link.migrate()
 
@@ -106,20 +125,25 @@ class SqliteIndex:
 
     def find(self, query: Query) -> Answer:
         parts = search(query, SQLITE)
-        with self._links.lent(limited=True) as link, link.reading() as connection:
+        with self._links.lent(limited=True) as link, link.reading():
             if parts.residual:
                 return _sift(link, query, parts, time.monotonic() + self._limit_s)
-            rows = connection.execute(
-                f"{_select(query, parts)} LIMIT ? OFFSET ?", (*parts.bound, query.limit + 1, query.offset)
-            ).fetchall()
-            total: int | None = query.offset + len(rows)
-            if len(rows) > query.limit:
-                rows = rows[: query.limit]
-                total = _count(connection, parts)
-            elif not rows and query.offset:  # a page behind the last match
-                counted = _count(connection, parts)
-                total = query.offset if counted is None else counted
-            return _answer(link, query, rows, total)
+            bookmark = self._bookmarks.before(query)
+            rows = _page(link.connection, query, parts, bookmark)
+            found, syntaxes = _written(link, query, rows[: query.limit])
+            last = _place(rows[len(found) - 1], parts) if found else None
+            behind = _behind(link.connection, parts, last) if len(rows) > len(found) else 0
+            if query.offset + len(found) > COUNTED and found:
+                total = None
+            elif bookmark is None and found:
+                total = None if behind is None else query.offset + len(found) + behind
+            else:
+                total = _count(link.connection, parts.selections())
+        if last is None and rows:  # a page of no matches, asked for to learn how many there are
+            behind = None if total is None else max(total - query.offset, 0)
+        if last is not None:
+            self._bookmarks.keep(query, len(found), last)
+        return page(found, syntaxes, behind, total)
 
     def locate(self, resource: Resource) -> list[Held]:
         where, bound = _scope(resource)
@@ -238,45 +262,93 @@ def _one(connection: apsw.Connection, sql: str, bound: tuple[Any, ...]) -> tuple
 
 
 def _select(query: Query, parts: Search) -> str:
+    """The columns of an answer, and behind them those of the order."""
     wanted = query.all_fields or CLASSES in query.fields
     columns = _SELECTED[query.level].format(classes=_CLASSES if wanted else "NULL")
-    return f"SELECT {columns} FROM {parts.source} ORDER BY {parts.order}"
+    return f"SELECT {columns}, {', '.join(expressions(parts.order))} FROM "
 
 
-def _count(connection: apsw.Connection, parts: Search) -> int | None:
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM {parts.source} LIMIT {COUNTED + 1})"
-    (counted,) = _one(connection, sql, parts.bound)
-    return counted if counted <= COUNTED else None
+def _page(
+    connection: apsw.Connection, query: Query, parts: Search, bookmark: Bookmark | None
+) -> list[tuple[Any, ...]]:
+    """The rows of the page, and one more if there are any behind it."""
+    select, order = _select(query, parts), f" ORDER BY {parts.order_by} LIMIT ?"
+    wanted = query.limit + 1
+    if bookmark is None:
+        (all_of_them,) = parts.selections()
+        sql = f"{select}{all_of_them.sql}{order} OFFSET ?"
+        return connection.execute(sql, (*all_of_them.bound, wanted, query.offset)).fetchall()
+    wanted += bookmark.skip
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        left = wanted
+        for piece in parts.selections(bookmark.place):
+            for row in connection.execute(f"{select}{piece.sql}{order}", (*piece.bound, left)):
+                left -= 1
+                yield row
+            if not left:
+                return
+
+    return list(islice(rows(), bookmark.skip, None))
+
+
+def _place(row: tuple[Any, ...], parts: Search) -> Place:
+    return tuple(row[-len(parts.order) :])
+
+
+def _behind(connection: apsw.Connection, parts: Search, last: Place | None) -> int | None:
+    return None if last is None else _count(connection, parts.selections(last))
+
+
+def _count(connection: apsw.Connection, selections: Sequence[Clause]) -> int | None:
+    """How many matches there are, `None` for more than `COUNTED`."""
+    counted = 0
+    for piece in selections:
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {piece.sql} LIMIT ?)"
+        counted += _one(connection, sql, (*piece.bound, COUNTED + 1 - counted))[0]
+        if counted > COUNTED:
+            return None
+    return counted
 
 
 def _sift(link: Link, query: Query, parts: Search, deadline: float) -> Answer:
     """The matches whose documents satisfy the filters that no column answers."""
-    found: list[Any] = []
+    rows: list[Any] = []
     total = 0
-    for row in link.connection.execute(_select(query, parts), parts.bound):
+    (all_of_them,) = parts.selections()
+    sql = f"{_select(query, parts)}{all_of_them.sql} ORDER BY {parts.order_by}"
+    for row in link.connection.execute(sql, all_of_them.bound):
         if time.monotonic() > deadline:
             raise TooMany("The search reads too many documents. Narrow it to a series, or use other keys.")
-        if not matches(parts.residual, _document(link, row[0])):
+        if not matches(parts.residual, as_asked(in_zone(_document(link, row[0]), query.zone), query.private)):
             continue
         if query.offset <= total < query.offset + query.limit:
-            found.append(row)
+            rows.append(row)
         total += 1
-    return _answer(link, query, found, total)
+    found, syntaxes = _written(link, query, rows)
+    return page(found, syntaxes, max(total - query.offset - len(found), 0), total)
 
 
-def _answer(link: Link, query: Query, rows: Sequence[Any], total: int | None) -> Answer:
-    """The answer with `rows` on its page, out of `total` as `page` takes it."""
+def _written(link: Link, query: Query, rows: Sequence[Any]) -> tuple[list[bytes], list[str]]:
+    """The matches of the rows, as many as a page may hold, and their transfer syntaxes."""
     documents = needs_document(query)
     writer = Writer(query)
-    found = [writer.write(_hit(row), _document(link, row[0]) if documents else None) for row in rows]
-    syntaxes = [row[12] for row in rows] if query.level is Level.INSTANCE else []
-    return page(query, found, syntaxes, total)
+    found: list[bytes] = []
+    size = 0
+    for row in rows:
+        match = writer.write(_hit(query.level, row), _document(link, row[0]) if documents else None)
+        size += len(match)
+        if size > query.most_bytes and found:
+            break
+        found.append(match)
+    syntaxes = [row[12] for row in rows[: len(found)]] if query.level is Level.INSTANCE else []
+    return found, syntaxes
 
 
-def _hit(row: tuple[Any, ...]) -> Hit:
-    _, classes, study, summary, modalities, series_count, study_count, *below = row
-    series = below[:3] if below else (None, b"", 0)
-    instance = below[3:] if len(below) > 3 else (None, b"", "")
+def _hit(level: Level, row: tuple[Any, ...]) -> Hit:
+    classes, study, summary, modalities, series_count, study_count = row[1:7]
+    series = row[7:10] if level >= Level.SERIES else (None, b"", 0)
+    instance = row[10:13] if level is Level.INSTANCE else (None, b"", "")
     return Hit(
         study=study,
         study_summary=summary,

@@ -10,8 +10,10 @@ from itertools import groupby
 from service.dicom.attributes import (
     BY_PATH,
     CLASSES,
+    DATE_TIMES,
     MODALITIES,
     REQUEST_PATHS,
+    ZONE_COLUMN,
     Attribute,
     attribute_name,
 )
@@ -21,11 +23,12 @@ from service.dicom.matching import Interval, combine
 from service.dicom.names import name_patterns, words
 from service.dicom.query import Query
 from service.dicom.resource import Level
+from service.dicom.sorting import Sorting, total_order
 from service.dicom.values import WILDCARDS, Comparable
+from service.dicom.zones import days_around
+from service.index.clauses import ALIAS, Clause, joined
+from service.index.ordering import Place, behind, order_by
 
-type Bound = str | int | float
-
-_ALIAS = {Level.STUDY: "s", Level.SERIES: "e", Level.INSTANCE: "i"}
 _SCOPES = (0x0020000D, 0x0020000E)
 
 _JOINED = {
@@ -35,21 +38,8 @@ _JOINED = {
 }
 # Keys that lead to few rows of a lower level, from which the database had better begin.
 _LEADING = frozenset(((0x0020000E,), (0x00080018,), *REQUEST_PATHS))
-# The last term of each line makes the order of its level total; a study's own series and instances come
-# by number, across studies the newest study comes first.
-_ORDER = {
-    Level.STUDY: "s.study_date DESC NULLS LAST, s.study_time DESC NULLS LAST, s.study_uid",
-    Level.SERIES: "e.series_number ASC NULLS LAST, e.series_uid, e.id",
-    Level.INSTANCE: "i.instance_number ASC NULLS LAST, i.instance_uid, i.id",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """A condition and the parameters of its question marks, in order."""
-
-    sql: str
-    bound: tuple[Bound, ...] = ()
+_ZONED = {tag: pair for pair in DATE_TIMES for tag in pair}
+_ZONES_APART = 2  # days, at most, between the dates of one moment in two zones
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +48,56 @@ class Dialect:
 
     `like(expression)` compares with a pattern; `pattern(text)` says `*` and `?` in its terms, and
     `containing(text)` that `text` occurs literally. `each(more, column)` is a table `v` whose `value` runs
-    over an array of `more`. `join` makes the database begin with the studies, and `newest_first` read them
-    in their order, so that a page of a search through everything does not sort everything.
+    over an array of `more`. `zoned_date` and `zoned_time` tell the date and the time of day that columns
+    of a date, its time and their zone have in the zone of a question mark. `join` makes the database begin
+    with the studies, and `newest_first` read them in their order, so that a page of a search through
+    everything does not sort everything.
     """
 
     like: Callable[[str], str]
     pattern: Callable[[str], str]
     containing: Callable[[str], str]
     each: Callable[[str, str], str]
+    zoned_date: Callable[[str, str, str], str]
+    zoned_time: Callable[[str, str, str], str]
     join: str
     newest_first: str
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The tables, conditions and order of a query; `residual` is left to be matched on the documents."""
+    """The tables, conditions and order of a query; `residual` is left to be matched on the documents.
 
-    source: str
-    bound: tuple[Bound, ...]
-    order: str
+    `walks` says that the matches are read in their order, so that what follows a place had better be read
+    piece by piece, and nothing be sorted.
+    """
+
+    tables: str
+    conditions: tuple[Clause, ...]
+    order: tuple[Sorting, ...]
     residual: tuple[Filter, ...]
+    walks: bool
+
+    def selections(self, place: Place | None = None) -> list[Clause]:
+        """What follows FROM for the matches behind `place`, or all of them: one statement or several.
+
+        The matches of each come behind those of the one before.
+        """
+        if place is None:
+            return [self._where()]
+        pieces = behind(self.order, place)
+        if not pieces:
+            return []
+        return [self._where(piece) for piece in (pieces if self.walks else [joined(pieces, " OR ")])]
+
+    @property
+    def order_by(self) -> str:
+        return order_by(self.order)
+
+    def _where(self, *more: Clause) -> Clause:
+        clauses = (*self.conditions, *more)
+        where = " WHERE " + " AND ".join(clause.sql for clause in clauses) if clauses else ""
+        return Clause(self.tables + where, tuple(value for clause in clauses for value in clause.bound))
 
 
 def divide(query: Query) -> tuple[list[Filter], list[Filter]]:
@@ -108,25 +128,23 @@ def search(query: Query, dialect: Dialect) -> Search:
     if query.combined_datetime:
         keys, intervals = combine(keys)
     clauses = [*_scope(query)]
-    clauses += [_interval(interval) for interval in intervals]
+    clauses += [clause for interval in intervals for clause in _interval(interval, query.zone, dialect)]
     clauses += _requests([key for key in keys if key.path in REQUEST_PATHS], dialect)
-    clauses += [_condition(key, dialect) for key in keys if key.path not in REQUEST_PATHS]
-    where = " AND ".join(clause.sql for clause in clauses)
-    levels = [level for level in (Level.STUDY, Level.SERIES, Level.INSTANCE) if level <= query.level]
-    return Search(
-        source=_source(query, keys, dialect) + (f" WHERE {where}" if where else ""),
-        bound=tuple(value for clause in clauses for value in clause.bound),
-        order=", ".join(_ORDER[level] for level in levels),
-        residual=tuple(residual),
-    )
-
-
-def _source(query: Query, keys: Sequence[Filter], dialect: Dialect) -> str:
+    for key in keys:
+        if key.path not in REQUEST_PATHS:
+            clauses += _conditions(key, query.zone, dialect)
     begins_below = query.series is not None or any(key.path in _LEADING for key in keys)
-    study_keys = [key for key in keys if key.path in BY_PATH and BY_PATH[key.path].level is Level.STUDY]
-    walks = not begins_below and query.study is None and not study_keys
-    return _JOINED[query.level].format(
-        join="JOIN" if begins_below else dialect.join, first=dialect.newest_first if walks else ""
+    above = not begins_below and query.study is None and not query.order
+    study_keys = any(key.path in BY_PATH and BY_PATH[key.path].level is Level.STUDY for key in keys)
+    return Search(
+        tables=_JOINED[query.level].format(
+            join="JOIN" if begins_below else dialect.join,
+            first=dialect.newest_first if above and not study_keys else "",
+        ),
+        conditions=tuple(clauses),
+        order=total_order(query.level, query.order),
+        residual=tuple(residual),
+        walks=above,
     )
 
 
@@ -152,6 +170,41 @@ def _scope(query: Query) -> list[Clause]:
     return clauses
 
 
+def _conditions(key: Filter, zone: int | None, dialect: Dialect) -> list[Clause]:
+    if zone is None or key.tag not in _ZONED or key.match is Match.EMPTY:
+        return [_condition(key, dialect)]
+    row = BY_PATH[key.path]
+    moment = _zoned(row, zone, dialect)
+    if key.match is Match.RANGE:
+        tests = [_zoned_range(moment, *key.values)]
+    else:
+        tests = [Clause(f"{moment.sql} = ?", (*moment.bound, value)) for value in key.needles]
+    return [*_around(key, row), joined(tests, " OR ")]
+
+
+def _zoned(row: Attribute, zone: int, dialect: Dialect) -> Clause:
+    """The date or time of day of `row` as the zone of the request has it."""
+    alias = ALIAS[row.level]
+    day, hour = (f"{alias}.{BY_PATH[(tag,)].column}" for tag in _ZONED[row.tag])
+    tell = dialect.zoned_date if row.vr == "DA" else dialect.zoned_time
+    return Clause(tell(day, hour, f"{alias}.{ZONE_COLUMN}"), (zone,))
+
+
+def _zoned_range(moment: Clause, low: str, high: str) -> Clause:
+    bounds = [Clause(f"{moment.sql} >= ?", (*moment.bound, low))] if low else []
+    bounds += [Clause(f"{moment.sql} <= ?", (*moment.bound, high))] if high else []
+    return joined(bounds, " AND ")
+
+
+def _around(key: Filter, row: Attribute) -> list[Clause]:
+    """Dates as they are written that may be meant in another zone, for which there are indexes."""
+    if row.vr != "DA":
+        return []
+    low, high = key.values if key.match is Match.RANGE else (min(key.values), max(key.values))
+    early, late = low and days_around(low, -_ZONES_APART), high and days_around(high, _ZONES_APART)
+    return [_range(f"{ALIAS[row.level]}.{row.column}", early, late)]
+
+
 def _condition(key: Filter, dialect: Dialect) -> Clause:
     row = BY_PATH[key.path]
     if key.tag == MODALITIES:
@@ -173,14 +226,14 @@ def _exists(source: str, expression: str, key: Filter, dialect: Dialect) -> Clau
         Clause(f"EXISTS (SELECT 1 FROM {source} {test.sql})", test.bound)
         for test in _alternatives(key, expression, dialect)
     ]
-    return _join(clauses, " AND " if key.match is Match.ALL else " OR ")
+    return joined(clauses, " AND " if key.match is Match.ALL else " OR ")
 
 
 def _column(
     key: Filter, row: Attribute, column: str, test: Callable[[str], Clause], dialect: Dialect
 ) -> Clause:
     """`test` on a column, or on any of the values that `more` has of it."""
-    alias = _ALIAS[row.level]
+    alias = ALIAS[row.level]
     first = test(f"{alias}.{column}")
     if not row.many or key.match is Match.EMPTY:
         return first
@@ -197,13 +250,13 @@ def _tests(key: Filter, expression: str, dialect: Dialect) -> Clause:
         return Clause(f"{expression} IS NULL")
     if key.match is Match.RANGE:
         return _range(expression, *key.values)
-    return _join(_alternatives(key, expression, dialect), " OR ")
+    return joined(_alternatives(key, expression, dialect), " OR ")
 
 
 def _range(expression: str, low: str, high: str) -> Clause:
     bounds = [Clause(f"{expression} >= ?", (low,))] if low else []
     bounds += [Clause(f"{expression} <= ?", (high,))] if high else []
-    return _join(bounds, " AND ")
+    return joined(bounds, " AND ")
 
 
 def _alternatives(key: Filter, expression: str, dialect: Dialect) -> list[Clause]:
@@ -228,15 +281,15 @@ def _like(expression: str, pattern: str, dialect: Dialect) -> Clause:
     if not prefix:
         return like
     # Bounds that an index can use, whether or not the database derives them from the pattern.
-    return _join([_range(expression, prefix, prefix + "\U0010ffff"), like], " AND ")
+    return joined([_range(expression, prefix, prefix + "\U0010ffff"), like], " AND ")
 
 
 def _name(key: Filter, row: Attribute, dialect: Dialect) -> Clause:
     if key.match is Match.EMPTY:
-        alias = _ALIAS[row.level]
+        alias = ALIAS[row.level]
         return Clause(" AND ".join(f"{alias}.{column} IS NULL" for column in row.columns))
     whole = [_one_name(text, key, row, dialect) for text in key.values]
-    return _join(whole, " AND " if key.match is Match.ALL else " OR ")
+    return joined(whole, " AND " if key.match is Match.ALL else " OR ")
 
 
 def _one_name(text: str, key: Filter, row: Attribute, dialect: Dialect) -> Clause:
@@ -246,17 +299,17 @@ def _one_name(text: str, key: Filter, row: Attribute, dialect: Dialect) -> Claus
             _column(key, row, column, lambda expression: _begins(expression, starts, dialect), dialect)
             for column in row.columns
         ]
-        return _join(groups, " OR ")
+        return joined(groups, " OR ")
     asked = name_patterns(text)
     if len(asked) == 1:
-        return _join([_group(asked[0], key, row, column, dialect) for column in row.columns], " OR ")
+        return joined([_group(asked[0], key, row, column, dialect) for column in row.columns], " OR ")
     pairs = [(wanted, column) for wanted, column in zip(asked, row.columns, strict=False) if wanted]
-    return _join([_group(wanted, key, row, column, dialect) for wanted, column in pairs], " AND ")
+    return joined([_group(wanted, key, row, column, dialect) for wanted, column in pairs], " AND ")
 
 
 def _group(wanted: Sequence[str], key: Filter, row: Attribute, column: str, dialect: Dialect) -> Clause:
     def test(expression: str) -> Clause:
-        return _join(
+        return joined(
             [
                 _like(expression, pattern, dialect)
                 if is_pattern(pattern)
@@ -272,7 +325,7 @@ def _group(wanted: Sequence[str], key: Filter, row: Attribute, column: str, dial
 def _begins(expression: str, starts: Sequence[str], dialect: Dialect) -> Clause:
     spaced = f"(' ' || replace({expression}, '^', ' '))"
     clauses = [Clause(dialect.like(spaced), (dialect.containing(f" {start}"),)) for start in starts]
-    return _join(clauses, " AND ")
+    return joined(clauses, " AND ")
 
 
 def _requests(keys: Sequence[Filter], dialect: Dialect) -> list[Clause]:
@@ -280,26 +333,27 @@ def _requests(keys: Sequence[Filter], dialect: Dialect) -> list[Clause]:
     if not keys:
         return []
     tests = [_tests(key, f"r.{REQUEST_PATHS[key.path]}", dialect) for key in keys]
-    one = _join(tests, " AND ")
+    one = joined(tests, " AND ")
     return [Clause(f"e.id IN (SELECT r.series FROM request r WHERE {one.sql})", one.bound)]
 
 
-def _interval(interval: Interval) -> Clause:
+def _interval(interval: Interval, zone: int | None, dialect: Dialect) -> list[Clause]:
     days, hours = interval
     row, clock = BY_PATH[days.path], BY_PATH[hours.path]
-    day, hour = f"{_ALIAS[row.level]}.{row.column}", f"{_ALIAS[clock.level]}.{clock.column}"
+    written = f"{ALIAS[row.level]}.{row.column}", f"{ALIAS[clock.level]}.{clock.column}"
+    day, hour = Clause(written[0]), Clause(written[1])
+    clauses = [_range(written[0], *days.values)]
+    if zone is not None:
+        day, hour = _zoned(row, zone, dialect), _zoned(clock, zone, dialect)
+        clauses = [*_around(days, row), _zoned_range(day, *days.values)]
     (first, last), (begin, end) = days.values, hours.values
-    clauses = [_range(day, first, last)]
     # An object without a time of day lies anywhere in its day.
-    if first and begin:
-        clauses.append(Clause(f"({day} > ? OR {hour} IS NULL OR {hour} >= ?)", (first, begin)))
-    if last and end:
-        clauses.append(Clause(f"({day} < ? OR {hour} IS NULL OR {hour} <= ?)", (last, end)))
-    return _join(clauses, " AND ")
-
-
-def _join(clauses: Sequence[Clause], by: str) -> Clause:
-    if len(clauses) == 1:
-        return clauses[0]
-    bound = tuple(value for clause in clauses for value in clause.bound)
-    return Clause("(" + by.join(clause.sql for clause in clauses) + ")", bound)
+    for date, time, beyond, within in ((first, begin, ">", ">="), (last, end, "<", "<=")):
+        if date and time:
+            clauses.append(
+                Clause(
+                    f"({day.sql} {beyond} ? OR {written[1]} IS NULL OR {hour.sql} {within} ?)",
+                    (*day.bound, date, *hour.bound, time),
+                )
+            )
+    return clauses

@@ -10,7 +10,7 @@ import apsw
 import orjson
 from zstandard import ZstdCompressionDict
 
-from service.dicom.attributes import ATTRIBUTES, Origin, Value
+from service.dicom.attributes import ATTRIBUTES, ZONE_COLUMN, Origin, Value
 from service.dicom.errors import IndexUnavailable
 from service.dicom.frames import FrameTable
 from service.dicom.record import Description, InstanceRecord
@@ -22,11 +22,14 @@ PAGE_FRAMES = 480  # with the offset of the next, 3848 bytes: a row that fits in
 PAGE_BITS = 20
 
 _COLUMNS = {
-    level: tuple(
-        column
-        for row in ATTRIBUTES
-        if row.level is level and row.origin is Origin.OBJECT
-        for column in row.columns
+    level: (
+        *(
+            column
+            for row in ATTRIBUTES
+            if row.level is level and row.origin is Origin.OBJECT
+            for column in row.columns
+        ),
+        ZONE_COLUMN,
     )
     for level in (Level.STUDY, Level.SERIES, Level.INSTANCE)
 }

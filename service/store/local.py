@@ -12,7 +12,8 @@ from pathlib import Path
 
 from service.dicom.errors import BadExtent, ObjectMissing, StoreUnavailable
 from service.dicom.frames import Extent
-from service.store.port import Upload
+from service.store.lending import LocalRun
+from service.store.port import FileRun, Upload
 
 _INCOMING = ".incoming"
 _MAX_READ = 8 << 20
@@ -71,6 +72,13 @@ class LocalStore:
             raise _unavailable(cause) from cause
         finally:
             os.close(descriptor)
+
+    def lend(self, key: str, extent: Extent) -> FileRun | None:
+        try:
+            run = LocalRun(os.open(f"{self._root_path}/{key}", os.O_RDONLY | os.O_CLOEXEC), extent)
+        except OSError:  # `read` finds out what is the matter
+            return None
+        return run if run.is_at_hand() else None
 
     def delete(self, key: str) -> None:
         path = self._root / key

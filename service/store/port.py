@@ -1,7 +1,7 @@
 """The object store port: immutable blobs by key."""
 
 from collections.abc import Buffer, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from service.dicom.frames import Extent
 
@@ -39,4 +39,35 @@ class ObjectStore(Protocol):
 
     def keys(self, prefix: str = "") -> Iterator[tuple[str, float]]:
         """Every key that begins with `prefix`, with its age in seconds."""
+        ...
+
+
+class FileRun(Protocol):
+    """A run of bytes of an open file, to be sent by the kernel without passing through this program."""
+
+    @property
+    def descriptor(self) -> int:
+        """The open file; it is read at positions, so that its own does not matter."""
+        ...
+
+    @property
+    def extent(self) -> Extent:
+        """Where in the file the run lies."""
+        ...
+
+    def read(self) -> bytes:
+        """The bytes, for whoever cannot send them out of the file. `OSError` if they are not to be had."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file. Once is enough; more often is no error."""
+        ...
+
+
+@runtime_checkable
+class Lends(Protocol):
+    """What a store has whose objects are files of this machine."""
+
+    def lend(self, key: str, extent: Extent) -> FileRun | None:
+        """`extent` as a run of a file, if it lies in memory already; `None` says to `read` it."""
         ...

@@ -111,6 +111,7 @@ class Unzipped:
                 raise BadRequest("The gzip coding of the body is damaged.") from damage
 
     def ended(self) -> None:
-        """The body has come to its end, unless it ends within its coding."""
-        if self._inflater.complete:
-            self._body.ended()
+        """The body has come to its end. `BadRequest` if that is within its coding."""
+        if not self._inflater.complete:
+            raise BadRequest("The gzip coding of the body ends too early.")
+        self._body.ended()

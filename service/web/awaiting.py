@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
-from service.archive.assembling import Supplied
+from service.archive.settling import Supplied
 from service.dicom.resource import is_uid
 from service.dicom.writing import DataSet
 
@@ -39,8 +39,8 @@ class Awaited:
     """A BulkDataURI, by which `instances` it is named, and what answered it so far.
 
     `uses` counts the elements that name it, `waiting` the instances that do and have no outcome yet.
-    `pixels_of` is the data set whose pixel data it is, in so many `parts`; `kept` says that the spool
-    holds something of it, `refused` that an instance of it was.
+    `pixels_of` is the data set whose pixel data it is, in so many `parts`, uncompressed if `native`; `kept`
+    says that the spool holds something of it, `refused` that an instance of it was.
     """
 
     instances: list[Instance] = field(default_factory=list)
@@ -49,6 +49,7 @@ class Awaited:
     refused: bool = False
     pixels_of: DataSet | None = None
     parts: int = 1
+    native: bool = False
     supplied: Supplied | None = None
     complete: bool = False
     kept: bool = False

@@ -36,7 +36,7 @@ async def capabilities(request: Request) -> Response:
         BASE_SLOT, base_url(request).encode("ascii")
     )
     headers = {
-        "Allow": "OPTIONS",
+        "Allow": "GET, HEAD, OPTIONS",
         "Cache-Control": "no-cache",
         "Content-Type": media_type,
         "ETag": entity_tag(body),

@@ -41,7 +41,10 @@ def encoded(blocks: Iterable[bytes], coding: str) -> Iterator[bytes]:
 
 def headers_of(coding: str) -> dict[str, str]:
     """What an answer in this coding says of it."""
-    told = {"Vary": "Accept, Accept-Encoding, Authorization", "Cache-Control": "private, no-cache"}
+    told = {
+        "Vary": "Accept, Accept-Charset, Accept-Encoding, Authorization",
+        "Cache-Control": "private, no-cache",
+    }
     return {**told, "Content-Encoding": coding} if coding else told
 
 

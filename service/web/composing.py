@@ -6,24 +6,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from service.archive import reasons
-from service.archive.assembling import (
-    ARRIVAL,
-    PIXEL_DATA,
-    Arrival,
+from service.archive.assembling import ARRIVAL, PIXEL_DATA, Arrival, object_blocks, require_uids
+from service.archive.port import Intake, Outcome, Refused
+from service.archive.settling import (
     Supplied,
     declared_syntax,
-    object_blocks,
+    describes_picture,
+    frames_of,
+    is_native_frame,
     parts_expected,
-    require_uids,
 )
-from service.archive.port import Intake, Outcome, Refused
 from service.archive.spool import Spool
 from service.dicom.dicomxml import DICOM_XML
-from service.dicom.errors import ArchiveError, Busy, NotDicom, StoreUnavailable, TooLarge, TooMany
+from service.dicom.errors import ArchiveError, BadRequest, Busy, NotDicom, StoreUnavailable, TooLarge, TooMany
 from service.dicom.frames import Extent
 from service.dicom.jsonreading import data_sets
 from service.dicom.media import DICOM_JSON, content_type
-from service.dicom.multipart import PartBegins, PartData, Reader
+from service.dicom.multipart import Event, PartBegins, PartData, Reads, encoded
+from service.dicom.scan import MAX_INFLATED
 from service.dicom.syntaxes import Form
 from service.dicom.writing import DataSet, detached_uris
 from service.dicom.xmlreading import read_xml
@@ -31,6 +31,7 @@ from service.web.awaiting import Awaited, Instance, instance_of, reference_key, 
 
 _JSON = (DICOM_JSON, "application/json")
 _XML = (DICOM_XML, "application/xml", "text/xml")
+METADATA = (*_JSON, *_XML)
 _MOST_COPIED = 64 << 20
 _GATHER = 64 << 10
 _SMALL = 1 << 20
@@ -83,7 +84,7 @@ class ComposedBody:
     def __init__(
         self,
         intake: Intake,
-        reader: Reader,
+        reader: Reads,
         *,
         root: str,
         base: str,
@@ -103,6 +104,7 @@ class ComposedBody:
         self._max_instances = max_instances
         self._spool = Spool()
         self._arrived = 0
+        self._decoded = 0
         self._written = 0
         self._kept = 0
         self._part: _Metadata | _Spooled | _Streamed | None = None
@@ -114,16 +116,13 @@ class ComposedBody:
         """Take the next blocks. `BadRequest`, `TooMany` if the multipart or its JSON is malformed."""
         self._arrived += sum(map(len, blocks))
         for event in self._reader.push(blocks):
-            if isinstance(event, PartData):
-                self._take(event.data)
-            elif isinstance(event, PartBegins):
-                self._begin(event)
-            else:
-                part, self._part = self._part, None
-                self._end(part)
+            self._handle(event)
 
     def ended(self) -> None:
-        """The body has come to its end; where its parts end, their boundaries say."""
+        """The body has come to its end. `BadRequest` if that is inside a part."""
+        for event in self._reader.end():
+            self._handle(event)
+        require_ended(self._reader)
 
     def finish(self) -> Sequence[Outcome]:
         """One outcome for each instance and for each part that is of none."""
@@ -140,13 +139,26 @@ class ComposedBody:
             self._spool.close()
         return [_named(outcome, told) for outcome, told in zip(outcomes, self._told, strict=False)]
 
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, PartData):
+            self._take(event.data)
+        elif isinstance(event, PartBegins):
+            self._begin(event)
+        else:
+            part, self._part = self._part, None
+            self._end(part)
+
     def _begin(self, event: PartBegins) -> None:
         media_type, parameters = content_type(event.headers.get("content-type", ""))
         location = event.headers.get("content-location", "")
         if not media_type and not location and self._reader.parts == 1:
             media_type = self._root
         awaited = self._awaited.get(reference_key(self._base, location)) if location else None
-        if awaited is None and media_type in (*_JSON, *_XML):
+        coding = encoded(event.headers)
+        if coding:
+            error = NotDicom(f"A part with a {coding.title()} cannot be read; send it in binary.")
+            self._refuse_part(awaited, error)
+        elif awaited is None and media_type in (*_JSON, *_XML):
             self._part = _Metadata(data_sets if media_type in _JSON else _one_document)
         elif awaited is None:
             self._refuse(
@@ -162,20 +174,24 @@ class ComposedBody:
             except ArchiveError as error:
                 self._refuse_all(awaited, error)
 
+    def _refuse_part(self, awaited: Awaited | None, error: ArchiveError) -> None:
+        """Refuse the instances that wait for the part that begins, or the part alone if none does."""
+        if awaited is not None and awaited.waiting and not awaited.complete:
+            self._refuse_all(awaited, error)
+        else:
+            self._refuse(Instance(), error)
+
     def _bulk(self, awaited: Awaited, supplied: Supplied, length: str) -> _Spooled | _Streamed:
         """How the bulk data part that begins is taken."""
         known = awaited.supplied
         if known is None:
             known = awaited.supplied = supplied
-            streams = True
-            if awaited.pixels_of is not None:
-                syntax = declared_syntax(supplied.media_type, supplied.parameter)
-                awaited.parts = parts_expected(awaited.pixels_of, syntax)
-                streams = syntax is not None and syntax.form in (Form.NATIVE, Form.VIDEO)
+            told = int(length) if length.isascii() and length.isdigit() and len(length) < 15 else None
+            streams = awaited.pixels_of is None or _settled(awaited, awaited.pixels_of, supplied, told)
             only = awaited.uses == 1 and awaited.instances[0].waits_for == 1
-            if streams and only and length.isascii() and length.isdigit() and len(length) < 15:
-                supplied.arriving = int(length)
-                return self._stream(awaited.instances[0], int(length))
+            if streams and only and told is not None:
+                supplied.arriving = told
+                return self._stream(awaited.instances[0], told)
         elif (known.media_type, known.parameter) != (supplied.media_type, supplied.parameter):
             raise NotDicom("The frames of an instance are of different media types or transfer syntaxes.")
         if not awaited.kept:
@@ -225,6 +241,11 @@ class ComposedBody:
             awaited, supplied = part.awaited, part.awaited.supplied
             assert supplied is not None
             supplied.extents.append(Extent(part.start, self._spool.size - part.start))
+            if awaited.native and awaited.pixels_of is not None and len(supplied.extents) == 1:
+                length = supplied.extents[0].length
+                awaited.parts = (
+                    frames_of(awaited.pixels_of) if is_native_frame(awaited.pixels_of, length) else 1
+                )
             if len(supplied.extents) == awaited.parts:
                 self._complete(awaited)
         elif isinstance(part, _Streamed):
@@ -305,7 +326,13 @@ class ComposedBody:
     def _blocks(self, instance: Instance) -> Iterator[bytes | Arrival]:
         assert instance.data_set is not None
         supplied = {uri: one.supplied for uri, one in instance.gaps.items() if one.supplied is not None}
-        return object_blocks(instance.data_set, supplied, self._spool)
+        size = self._spool.size
+        for block in object_blocks(instance.data_set, supplied, self._spool):
+            self._decoded += self._spool.size - size  # pictures in a form that had to be transformed
+            size = self._spool.size
+            if self._decoded > MAX_INFLATED:
+                raise TooMany("The pictures are larger than 4 GiB when decoded; send several requests.")
+            yield block
 
     def _write(self, blocks: Iterator[bytes | Arrival]) -> None:
         """Write the blocks up to the value that arrives, or to the end, small ones in one."""
@@ -327,7 +354,7 @@ class ComposedBody:
     def _count(self, size: int) -> None:
         """Note bytes that go into objects: a part may be named often, but not to fill a disk with it."""
         self._written += size
-        if self._written > self._arrived + _MOST_COPIED:
+        if self._written > self._arrived + self._decoded + _MOST_COPIED:
             raise TooMany("The bulk data are named so often that their copies would fill the store.")
 
     def _store(self, instance: Instance) -> None:
@@ -359,6 +386,25 @@ class ComposedBody:
         instance.gaps = {}
         if not self._kept and self._spool.size:
             self._spool.clear()
+
+
+def _settled(awaited: Awaited, pixels_of: DataSet, supplied: Supplied, told: int | None) -> bool:
+    """Whether pixel data whose first part begins are in no more parts and need no look at the codestream.
+
+    In how many parts they come is noted. `told` is the length of the first, where it is told.
+    """
+    syntax = declared_syntax(supplied.media_type, supplied.parameter)
+    awaited.parts = parts_expected(pixels_of, syntax, supplied.media_type)
+    awaited.native = syntax is not None and syntax.form is Form.NATIVE
+    if awaited.native:
+        return told is not None and not is_native_frame(pixels_of, told)
+    return syntax is not None and syntax.form is Form.VIDEO and describes_picture(pixels_of)
+
+
+def require_ended(reader: Reads) -> None:
+    """`BadRequest` if a body that has come to its end is still inside a part."""
+    if reader.inside_part:
+        raise BadRequest("The body ends inside a part, without the boundary that closes it (RFC 2046 5.1).")
 
 
 def _parsed(part: _Metadata) -> list[Any]:

@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 
 Key = tuple[str, ...]
+_OVERHEAD = 1024  # bytes of a key and of what holds an answer
 
 
 class FinishedAnswers:
@@ -27,12 +28,13 @@ class FinishedAnswers:
         """Hold `body`, in place of an earlier generation of it."""
         if len(body) > self._limit // 8:
             return
+        held = len(body) + _OVERHEAD
         with self._lock:
             earlier = self._answers.pop(key, None)
             if earlier is not None:
-                self._held -= len(earlier[1])
+                self._held -= len(earlier[1]) + _OVERHEAD
             self._answers[key] = (generation, body)
-            self._held += len(body)
+            self._held += held
             while self._held > self._limit:
                 _, (_, dropped) = self._answers.popitem(last=False)
-                self._held -= len(dropped)
+                self._held -= len(dropped) + _OVERHEAD

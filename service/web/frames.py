@@ -1,20 +1,21 @@
 """Retrieve of frames (PS3.18 10.4): each one ranged read, by formula or by the frame table."""
 
-from collections.abc import Buffer, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.archive.frames import Frame, frames_of
+from service.archive.port import Archive
 from service.dicom.errors import BadRequest, NotAcceptable
-from service.dicom.media import Representation, negotiate
-from service.dicom.multipart import boundary_of, closing, part_head
+from service.dicom.media import ANY, MediaRange, Representation, negotiate
 from service.dicom.record import Held
-from service.dicom.syntaxes import BY_UID, ENCAPSULATED_UNCOMPRESSED, EXPLICIT_LE, OCTETS
+from service.dicom.syntaxes import BY_UID, ENCAPSULATED_UNCOMPRESSED, EXPLICIT_LE, OCTETS, Form, Syntax
 from service.web.conditional import entity_tag
+from service.web.parts import Part, parts_body
 from service.web.request import base_url, house, resource_of, wanted
-from service.web.sending import Body, send
+from service.web.sending import Body, item_body, send
 
 _MAX_FRAMES = 20_000
 _FEW = 16
@@ -26,36 +27,31 @@ async def retrieve_frames(request: Request) -> Response:
     resource = resource_of(request)
     listed = request.path_params["frames"]
     numbers = frame_numbers(listed)
-    ranges, base = wanted(request), base_url(request)
+    ranges, base, block_size = wanted(request), base_url(request), here.settings.read_block
 
     def make() -> Body:
         held = here.archive.instances(resource)[0]
-        frames = frames_of(here.archive, held, numbers, here.settings.read_block)
+        frames = _frames(here.archive, held, numbers, block_size)
         offers = frame_offers(held, single=len(numbers) == 1)
-        agreed = next(iter(negotiate(ranges, offers)), None)
+        agreed = agree_pixels(ranges, held, offers)
         if agreed is None:
             raise NotAcceptable("The frames are not available so.", tuple(map(str, offers)))
         tag = entity_tag(held.digest, listed, str(agreed), base)
-        if agreed.multipart:
-            return _many(frames, agreed, f"{base}{held.key.path}/frames/", tag)
-        bound = frames[0].bound
-        return Body(agreed.content_type, frames[0].blocks, frames[0].size, tag, ranges=True, bound=bound)
+        if not agreed.multipart:
+            return item_body(agreed.content_type, frames[0].content, tag)
+        place = f"{base}{held.key.path}/frames/"
+        parts = [Part(agreed.content_type, f"{place}{frame.number}", frame.content) for frame in frames]
+        return parts_body(agreed, parts, tag, block_size)
 
     return await send(request, make, quick=len(numbers) <= _FEW)
 
 
-def _many(frames: Sequence[Frame], agreed: Representation, location: str, tag: str) -> Body:
-    boundary = boundary_of(tag)
-    blocks = partial(_parts, frames, agreed, location, boundary)
-    bounds = [frame.bound for frame in frames]
-    known = [bound for bound in bounds if bound is not None]
-    return Body(
-        agreed.multipart_type(boundary),
-        blocks,
-        _size(frames, agreed, location, boundary),
-        tag,
-        bound=sum(known) if len(known) == len(bounds) else None,
-    )
+def _frames(archive: Archive, held: Held, numbers: Sequence[int], block_size: int) -> list[Frame]:
+    """The frames by their numbers. `NotAcceptable` for those of a video, which are not decoded."""
+    video = held.pixels is not None and held.pixels.encapsulated and BY_UID[held.syntax].form is Form.VIDEO
+    if video and held.shape is not None and max(numbers) <= held.shape.frames:
+        raise NotAcceptable("A video leaves as a whole: its stream is the pixel data of the instance.")
+    return frames_of(archive, held, numbers, block_size)
 
 
 def frame_numbers(text: str) -> list[int]:
@@ -72,11 +68,15 @@ def frame_numbers(text: str) -> list[int]:
 
 def frame_offers(held: Held, *, single: bool) -> list[Representation]:
     """How the frames of an instance can leave without being decoded."""
-    forms = (True, False) if single else (True,)
-    stored = BY_UID[held.syntax]
-    native = held.pixels is not None and not held.pixels.encapsulated
-    if native or stored.uid == ENCAPSULATED_UNCOMPRESSED:
-        return [Representation(OCTETS, EXPLICIT_LE, multipart=form, default=True) for form in forms]
+    if held.pixels is not None and not held.pixels.encapsulated:
+        return _uncompressed_offers(single=single)
+    return compressed_offers(BY_UID[held.syntax], single=single)
+
+
+def compressed_offers(stored: Syntax, *, single: bool) -> list[Representation]:
+    """How encapsulated pixel data can leave without being decoded."""
+    if stored.uid == ENCAPSULATED_UNCOMPRESSED:
+        return _uncompressed_offers(single=single)
     return [
         Representation(
             stored.media_type or OCTETS,
@@ -85,26 +85,30 @@ def frame_offers(held: Held, *, single: bool) -> list[Representation]:
             octets=True,
             default=stored.is_default or stored.lossy,
         )
-        for form in forms
+        for form in _forms(single)
     ]
 
 
-def _parts(frames: Sequence[Frame], agreed: Representation, location: str, boundary: str) -> Iterator[Buffer]:
-    for frame in frames:
-        yield part_head(
-            boundary, agreed.content_type, location=f"{location}{frame.number}", length=frame.size
-        )
-        yield from frame.blocks()
-    yield closing(boundary)
+def _uncompressed_offers(*, single: bool) -> list[Representation]:
+    return [Representation(OCTETS, EXPLICIT_LE, multipart=form, default=True) for form in _forms(single)]
 
 
-def _size(frames: Sequence[Frame], agreed: Representation, location: str, boundary: str) -> int | None:
-    """The size of the multipart, where that of each frame is known."""
-    total = len(closing(boundary))
-    for frame in frames:
-        if frame.size is None:
-            return None
-        place = f"{location}{frame.number}"
-        head = part_head(boundary, agreed.content_type, location=place, length=frame.size)
-        total += len(head) + frame.size
-    return total
+def _forms(single: bool) -> tuple[bool, ...]:
+    """Whether in a multipart: always, and without where there is one item (PS3.18 Table 10.4.4-1)."""
+    return (True, False) if single else (True,)
+
+
+def agree_pixels(
+    ranges: Sequence[MediaRange], held: Held, offers: Sequence[Representation]
+) -> Representation | None:
+    """The most wanted of `offers`, which are those of an instance's pixel data; `None` if none is.
+
+    What exists only in a lossy form goes as it is stored also where the default of octets, which is
+    uncompressed, is asked for (PS3.18 8.7.3.5.2).
+    """
+    agreed = negotiate(ranges, offers)
+    syntax = BY_UID[held.syntax]
+    if not agreed and syntax.lossy and syntax.form is Form.FRAMES:
+        octets = [one for one in ranges if one.type == OCTETS and not one.syntaxes]
+        agreed = negotiate([replace(one, syntaxes=(ANY,)) for one in octets], offers)
+    return next(iter(agreed), None)

@@ -37,6 +37,9 @@ class Journal:
             elif message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
                 whole = not message.get("more_body", False)
+            elif message["type"] == "http.response.zerocopysend":
+                sent += message["count"]
+                whole = not message.get("more_body", False)
             await send(message)
 
         try:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from service.dicom.media import DICOM_JSON, Representation
 from service.dicom.multipart import new_boundary
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, Resource
+from service.dicom.selecting import Selection
 from service.dicom.syntaxes import available_values
 from service.web.coding import agreed_coding, encoded, headers_of
 from service.web.conditional import entity_tag, is_unchanged
@@ -22,6 +24,7 @@ from service.web.sending import stream
 
 _AT_ONCE = 8 << 20  # bytes; beyond them the answer is streamed, and not kept
 _BLOCK = 256 << 10
+_LONG = 4 << 20
 
 
 async def metadata(request: Request) -> Response:
@@ -30,7 +33,11 @@ async def metadata(request: Request) -> Response:
     resource = resource_of(request)
     agreed = agree(request, "Metadata are available", one=resource.level is Level.INSTANCE)
     asked = _Asked(
-        resource, base_url(request), agreed_coding(request), request.headers.get("if-none-match", "")
+        resource,
+        base_url(request),
+        agreed_coding(request),
+        request.headers.get("if-none-match", ""),
+        Selection.from_url(request.query_params.multi_items()),
     )
     read = _read_xml if agreed.media_type == DICOM_XML else _read
     found = await here.reads.run(read, here, asked, agreed)
@@ -58,6 +65,12 @@ class _Asked:
     base: str
     coding: str
     has: str
+    selection: Selection | None
+
+    def key(self, form: str) -> tuple[str, ...]:
+        """What tells this representation from the others of the resource and of all resources."""
+        fields = "" if self.selection is None else sha256(self.selection.name.encode()).hexdigest()
+        return (form, self.resource.path, self.base, self.coding, fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class _Found:
 
 def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
     """The JSON array, from memory where the resource's generation is still the same."""
-    key = ("metadata", asked.resource.path, asked.base, asked.coding)
+    key = asked.key("metadata")
     known = here.finished.get(key)
     documents = here.archive.documents(asked.resource, unless=known[0] if known else None)
     if documents is None:
@@ -85,7 +98,7 @@ def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
     if documents is None:
         assert known is not None
         return _Found(DICOM_JSON, tag, known[1])
-    blocks = encoded(_blocks(documents, asked.base), asked.coding)
+    blocks = encoded(_blocks(documents, asked), asked.coding)
     made: list[bytes] = []
     size = 0
     for block in blocks:
@@ -99,34 +112,49 @@ def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
 
 
 def _read_xml(here: House, asked: _Asked, agreed: Representation) -> _Found:
-    """The documents one by one: they are made anew each time, so their tag is a weak one."""
+    """The documents one by one, made anew each time.
+
+    Several have another boundary each time, which nobody could put into a value beforehand: their tag is
+    a weak one.
+    """
     documents = here.archive.documents(asked.resource)
     assert documents is not None
-    tag = "W/" + entity_tag("xml", asked.resource.path, asked.base, asked.coding, documents.generation)
+    tag = entity_tag(*asked.key("xml parts" if agreed.multipart else "xml"), documents.generation)
+    tag = f"W/{tag}" if agreed.multipart else tag
     boundary = new_boundary()
     media_type = agreed.multipart_type(boundary) if agreed.multipart else DICOM_XML
     if is_unchanged(asked.has, tag.removeprefix("W/")):
         return _Found(media_type, tag, None)
     root = asked.base.encode("ascii")
-    filled = (_filled(document, syntax).replace(BASE_SLOT, root) for document, syntax in documents)
-    blocks = xml_parts(filled, boundary, base=asked.base) if agreed.multipart else map(one_xml, filled)
+    filled = (document.replace(BASE_SLOT, root) for document in _selected(documents, asked))
+    if agreed.multipart:
+        blocks = xml_parts(filled, boundary, base=asked.base)
+    else:
+        blocks = itertools.chain.from_iterable(map(one_xml, filled))
     return _Found(media_type, tag, encoded(blocks, asked.coding))
 
 
-def _blocks(documents: Documents, base: str) -> Iterator[bytes]:
+def _blocks(documents: Documents, asked: _Asked) -> Iterator[bytes]:
     """The array of all documents, in blocks of about `_BLOCK` bytes."""
-    root = base.encode("ascii")
+    root = asked.base.encode("ascii")
     opening, batch, size = b"[", list[bytes](), 0
-    for document, syntax in documents:
-        batch.append(_filled(document, syntax))
-        size += len(batch[-1])
+    for document in _selected(documents, asked):
+        batch.append(document)
+        size += len(document)
         if size >= _BLOCK:
-            yield opening + b",".join(batch).replace(BASE_SLOT, root)
+            yield from _pieces(opening + b",".join(batch), root)
             opening, batch, size = b",", [], 0
-    if batch:
-        yield opening + b",".join(batch).replace(BASE_SLOT, root)
-    yield b"]"
+    yield (opening if batch else b"") + b",".join(batch).replace(BASE_SLOT, root) + b"]"
 
 
-def _filled(document: bytes, syntax: str) -> bytes:
-    return document.replace(SYNTAXES_SLOT, available_values(syntax))
+def _pieces(block: bytes, root: bytes) -> Iterator[bytes]:
+    """`block` with the root filled in, piece by piece where a document is long."""
+    for start in range(0, len(block), _LONG):
+        yield block[start : start + _LONG].replace(BASE_SLOT, root)
+
+
+def _selected(documents: Documents, asked: _Asked) -> Iterator[bytes]:
+    """What is asked for of each document, its syntaxes filled in."""
+    for document, syntax in documents:
+        wanted = document if asked.selection is None else asked.selection.of(document)
+        yield wanted.replace(SYNTAXES_SLOT, available_values(syntax))

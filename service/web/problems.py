@@ -3,14 +3,18 @@
 import logging
 import traceback
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 
 import orjson
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from service.dicom import errors
+from service.dicom.media import DICOM_JSON, Representation, negotiate, parse_accept
 from service.web.conditional import RangeNotSatisfiable
 
 _log = logging.getLogger("isthmus.web")
@@ -53,6 +57,9 @@ _TITLES = {
     504: "Gateway timeout",
 }
 _RETRY_AFTER_S = 5
+_OWN = ("content-length", "content-type")  # of the JSON form
+# A request for application/json is read as one for DICOM JSON, its newer name.
+_PROBLEM_FORMS = tuple(Representation(name) for name in ("application/problem+json", DICOM_JSON, "text/html"))
 
 
 def http_status(error: errors.ArchiveError) -> int:
@@ -64,10 +71,45 @@ def problem(
     status: int, detail: str, headers: Mapping[str, str] | None = None, available: tuple[str, ...] = ()
 ) -> Response:
     """A problem document (RFC 9457): title, status, detail, and what would be available."""
-    body: dict[str, object] = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail}
-    if available:
-        body["available"] = list(available)
-    return Response(orjson.dumps(body), status, dict(headers or {}), "application/problem+json")
+    return _Problem(status, detail, headers or {}, available)
+
+
+class _Problem(Response):
+    """A problem document in JSON, or a page where the request would rather have one (PS3.18 8.5)."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str], available: tuple[str, ...]):
+        self._detail = detail
+        self._available = available
+        body: dict[str, object] = {"title": _title(status), "status": status, "detail": detail}
+        if available:
+            body["available"] = list(available)
+        told = {"Vary": "Accept", **headers}
+        super().__init__(orjson.dumps(body), status, told, "application/problem+json")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _wants_page(Headers(scope=scope).getlist("accept")):
+            await super().__call__(scope, receive, send)
+            return
+        kept = {name: value for name, value in self.headers.items() if name not in _OWN}
+        page = Response(self._page(), self.status_code, kept, "text/html")
+        await page(scope, receive, send)
+
+    def _page(self) -> str:
+        title, items = _title(self.status_code), "".join(f"<li>{escape(one)}</li>" for one in self._available)
+        listed = f"<p>Available:</p><ul>{items}</ul>" if items else ""
+        head = f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        told = f"<h1>{self.status_code} {title}</h1><p>{escape(self._detail)}</p>{listed}"
+        return f"{head}<body>{told}</body></html>"
+
+
+def _title(status: int) -> str:
+    return _TITLES.get(status, "Error")
+
+
+def _wants_page(accept: list[str]) -> bool:
+    """Whether a page is preferred; a client that takes JSON of any kind as gladly is no browser."""
+    agreed = negotiate(parse_accept(accept), _PROBLEM_FORMS) if accept else []
+    return bool(agreed) and agreed[0].media_type == "text/html"
 
 
 async def answer_archive_error(request: Request, error: Exception) -> Response:
@@ -91,7 +133,10 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     """The answer to what the router refuses: an unknown path, a method that is not offered."""
     assert isinstance(error, HTTPException)
     detail = {404: "No resource has this path.", 405: "This resource does not offer that method."}
-    return problem(error.status_code, detail.get(error.status_code, error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(name.strip() for name in headers["Allow"].split(",")))
+    return problem(error.status_code, detail.get(error.status_code, error.detail), headers)
 
 
 async def answer_fault(request: Request, error: Exception) -> Response:

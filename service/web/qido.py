@@ -1,6 +1,8 @@
 """Search for studies, series and instances (PS3.18 10.6)."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,9 +17,10 @@ from service.dicom.resource import Level, require_uid
 from service.dicom.syntaxes import available_values
 from service.web.coding import WORTH, agreed_coding, encoded, headers_of
 from service.web.documents import agree, xml_parts
-from service.web.request import base_url, house
+from service.web.request import base_url, house, warning
+from service.web.sending import stream
 
-_NOT_KEYS = frozenset(("accept", "charset"))
+_SHORT = 64 << 10  # bytes of matches that are joined on the loop
 
 
 async def search_studies(request: Request) -> Response:
@@ -40,42 +43,74 @@ async def _search(request: Request, level: Level) -> Response:
     agreed = agree(request, "Search results are available")
     query = Query.from_url(
         level,
-        [(name, value) for name, value in request.query_params.multi_items() if name not in _NOT_KEYS],
+        _parameters(request.scope["query_string"]),
         study=_uid(request, "study"),
         series=_uid(request, "series"),
         max_results=here.settings.max_results,
+        most_bytes=here.settings.max_result_bytes,
+        reader=_reader(request),
     )
-    base = base_url(request).encode("ascii")
+    base = base_url(request)
     answer = await here.reads.run(here.archive.find, query)
-    headers = _headers(query, answer)
+    headers = _headers(answer, base)
     if not answer.matches:
         return Response(status_code=204, headers={**headers, **headers_of("")})
+    size = sum(map(len, answer.matches))
+    coding = agreed_coding(request) if size > WORTH else ""
+    headers |= headers_of(coding)
     if agreed.media_type == DICOM_XML:
+        # XML is several times as long as what it is made of, and is made while it goes out.
         boundary = new_boundary()
-        body = await here.reads.go_on(_xml_body, answer, base, boundary)
-        headers["Content-Type"] = agreed.multipart_type(boundary)
+        return await stream(
+            here.reads,
+            encoded(xml_parts(_filled(answer, base), boundary), coding),
+            status=200,
+            headers=headers,
+            media_type=agreed.multipart_type(boundary),
+            block_size=here.settings.read_block,
+        )
+    if coding or size > _SHORT:
+        body = await here.reads.go_on(_json_body, answer, base, coding)
     else:
-        body = b"[" + b",".join(_filled(answer)).replace(BASE_SLOT, base) + b"]"
-        headers["Content-Type"] = DICOM_JSON
-    coding = agreed_coding(request) if len(body) > WORTH else ""
-    if coding:
-        body = b"".join(await here.reads.go_on(list, encoded([body], coding)))
-    return Response(body, headers={**headers, **headers_of(coding)})
+        body = _json_body(answer, base, coding)
+    return Response(body, headers=headers, media_type=DICOM_JSON)
 
 
-def _xml_body(answer: Answer, base: bytes, boundary: str) -> bytes:
-    matches = (match.replace(BASE_SLOT, base) for match in _filled(answer))
-    return b"".join(xml_parts(matches, boundary))
+def _json_body(answer: Answer, base: str, coding: str) -> bytes:
+    return b"".join(encoded([b"[" + b",".join(_filled(answer, base)) + b"]"], coding))
 
 
-def _filled(answer: Answer) -> Iterable[bytes]:
-    """The matches with the transfer syntaxes that each instance is available in."""
-    if not answer.syntaxes:
-        return answer.matches
-    return (
-        match.replace(SYNTAXES_SLOT, available_values(syntax))
-        for match, syntax in zip(answer.matches, answer.syntaxes, strict=True)
-    )
+def _parameters(query: bytes) -> list[tuple[str, str]]:
+    """The query's names and values: percent-encoded UTF-8, or as it is; `+` is a space, as in forms.
+
+    Bytes that are no UTF-8 are read as Latin-1, which old clients send.
+    """
+    pairs = (pair.partition(b"=") for pair in query.split(b"&") if pair)
+    return [(_text(name), _text(value)) for name, _, value in pairs]
+
+
+def _text(encoded_bytes: bytes) -> str:
+    plain = unquote_to_bytes(encoded_bytes.replace(b"+", b" "))
+    try:
+        return plain.decode("utf-8")
+    except UnicodeDecodeError:
+        return plain.decode("latin-1")
+
+
+def _filled(answer: Answer, base: str) -> Iterator[bytes]:
+    """The matches with the DICOMweb root and the transfer syntaxes that each instance is available in."""
+    root = base.encode("ascii")
+    syntaxes = answer.syntaxes or ("",) * len(answer.matches)
+    for match, syntax in zip(answer.matches, syntaxes, strict=True):
+        filled = match.replace(BASE_SLOT, root)
+        yield filled.replace(SYNTAXES_SLOT, available_values(syntax)) if syntax else filled
+
+
+def _reader(request: Request) -> str:
+    """Who asks, as far as that can be told, so that pages follow those of the same client."""
+    peer = request.scope.get("client")
+    told = [str(request.headers.get(name)) for name in ("authorization", "x-forwarded-for", "user-agent")]
+    return hashlib.sha256("\n".join([str(peer[0]) if peer else "", *told]).encode()).hexdigest()
 
 
 def _uid(request: Request, name: str) -> str | None:
@@ -83,15 +118,14 @@ def _uid(request: Request, name: str) -> str | None:
     return None if given is None else require_uid(given, f"The {name} UID in the path")
 
 
-def _headers(query: Query, answer: Answer) -> dict[str, str]:
-    """PS3.18 8.3.4.4: how much more there is; and what the query could not be given."""
-    sentences = list(query.warnings)
+def _headers(answer: Answer, base: str) -> dict[str, str]:
+    """PS3.18 8.3.4.4: how much more there is."""
+    headers: dict[str, str] = {}
     if answer.remaining > 0:
         at_least = "at least " if answer.at_least else ""
-        sentences.append(f"There are {at_least}{answer.remaining} additional results that can be requested")
-    headers: dict[str, str] = {}
-    if sentences:
-        headers["Warning"] = ", ".join(f'299 isthmus "{sentence}"' for sentence in sentences)
+        headers["Warning"] = warning(
+            base, f"There are {at_least}{answer.remaining} additional results that can be requested"
+        )
     if answer.total is not None:
         headers["X-Total-Count"] = str(answer.total)
     return headers

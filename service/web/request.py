@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from service.archive.port import ServedArchive
-from service.dicom.errors import BadRequest
-from service.dicom.media import MediaRange, parse_accept
+from service.dicom.errors import BadRequest, NotAcceptable
+from service.dicom.media import MediaRange, decoded_plus, mixes_pictures, parse_accept
 from service.dicom.resource import Resource
 from service.settings import AUTHORITY, Settings
 from service.web.finished import FinishedAnswers
@@ -15,9 +15,9 @@ from service.web.proxies import forwarded
 from service.web.rim import Admission, Crossing
 
 _LOOPBACK = ("127.0.0.1", "::1")
-
-
 _LONGEST_ACCEPT = 8192
+# As IANA and as DICOM name it.
+_UTF8 = ("utf-8", "utf8", "iso_ir 192")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def base_url(request: Request) -> str:
     if told.authority is None and settings.public_url:
         return settings.public_url
     authority = told.authority or _own_authority(request)
-    return f"{told.scheme or request.url.scheme}://{authority}{told.prefix}{settings.prefix}"
+    return f"{told.scheme or request.scope['scheme']}://{authority}{told.prefix}{settings.prefix}"
 
 
 def _own_authority(request: Request) -> str:
@@ -75,8 +75,43 @@ def _own_authority(request: Request) -> str:
 
 
 def wanted(request: Request) -> Sequence[MediaRange]:
-    """The media ranges asked for: by the `accept` parameter, else by the header (PS3.18 8.7.8.1)."""
+    """The media ranges asked for: by the `accept` parameter, else by the header (PS3.18 8.7.8.1).
+
+    `BadRequest` if the parameter mixes objects and pictures (PS3.18 8.7.5). Headers may: some clients
+    send one list of all that they know to every resource.
+    """
     if sum(map(len, request.headers.getlist("accept"))) > _LONGEST_ACCEPT:
         raise BadRequest(f"The Accept header is longer than {_LONGEST_ACCEPT} characters.")
     by_query = [value for value in request.query_params.getlist("accept") if value.strip()]
-    return parse_accept(by_query or request.headers.getlist("accept"))
+    if not by_query:
+        return parse_accept(request.headers.getlist("accept"))
+    ranges = parse_accept([decoded_plus(value) for value in by_query])
+    if mixes_pictures(ranges):
+        raise BadRequest("The accept parameter asks for DICOM and for pictures at once (PS3.18 8.7.5).")
+    return ranges
+
+
+def require_utf8(request: Request) -> None:
+    """Return if the text of an answer may be UTF-8, the only character set that text is written in.
+
+    Character sets that are asked for and not supported are ignored (PS3.18 8.8), so that only a client
+    that rules UTF-8 out is refused, by `NotAcceptable`.
+    """
+    by_query = [value for value in request.query_params.getlist("charset") if value.strip()]
+    weights: dict[str, float] = {}
+    for element in ",".join(by_query or request.headers.getlist("accept-charset")).split(","):
+        name, _, parameter = element.partition(";")
+        _, _, weight = parameter.partition("=")
+        try:
+            weights[name.strip().strip('"').lower()] = float(weight) if parameter.strip() else 1.0
+        except ValueError:
+            continue
+    chosen = [weights[name] for name in _UTF8 if name in weights] or [weights.get("*", 1.0)]
+    if max(chosen) <= 0:
+        raise NotAcceptable("Text is available in UTF-8.", ("UTF-8",))
+
+
+def warning(base: str, *sentences: str) -> str:
+    """The value of a Warning header (RFC 7234 5.5, PS3.18 8.4.3) from the server whose root is `base`."""
+    host = base.partition("://")[2].partition("/")[0]
+    return ", ".join(f'299 {host} "{sentence}"' for sentence in sentences)

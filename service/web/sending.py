@@ -9,16 +9,20 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from service.archive.port import FileRun
+from service.archive.reading import Content
 from service.dicom.errors import Superseded
 from service.dicom.frames import Extent
 from service.web.conditional import is_unchanged, requested_range
+from service.web.lent import LentResponse
 from service.web.request import house
 from service.web.rim import Crossing
 
 Blocks = Iterator[Buffer]
+Piece = bytes | FileRun
 _TRIES = 3
 _PATIENCE_S = 0.05
-_CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
+_CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Charset, Authorization"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,38 @@ class Body:
     headers: Mapping[str, str] = field(default_factory=dict)
     bound: int | None = None
     """The most bytes that have to be read to make it; `None` if that is not known, or making it is work."""
+    measure: Callable[[], "Body"] | None = None
+    """The same body with its size, at the cost of a few reads."""
+    lend: Callable[[], list[Piece] | None] | None = None
+    """All of it in pieces, those that lie in files as runs of them; `None` where none can be lent."""
+
+
+def item_body(media_type: str, content: Content, tag: str, headers: Mapping[str, str] | None = None) -> Body:
+    """One item without a multipart around it, of which a client may ask for a run."""
+    measure = None
+    if content.measure is not None:
+        measure = partial(_measured_item, media_type, content, tag, headers)
+    return Body(
+        media_type,
+        content.blocks,
+        content.size,
+        tag,
+        run=content.run,
+        ranges=True,
+        headers=headers or {},
+        bound=content.bound,
+        measure=measure,
+        lend=partial(_lent_item, content.lend) if content.lend is not None else None,
+    )
+
+
+def _lent_item(lend: Callable[[], FileRun | None]) -> list[Piece] | None:
+    run = lend()
+    return None if run is None else [run]
+
+
+def _measured_item(media_type: str, content: Content, tag: str, headers: Mapping[str, str] | None) -> Body:
+    return item_body(media_type, content.measured(), tag, headers)
 
 
 async def send(request: Request, make: Callable[[], Body], *, quick: bool = False) -> Response:
@@ -56,6 +92,8 @@ async def send(request: Request, make: Callable[[], Body], *, quick: bool = Fals
         begun = here.reads.stay(_begin_if_short, make, *asked)
     if begun is None:
         begun = await here.reads.run(_begin, make, *asked)
+    if begun.lent is not None:
+        return LentResponse(begun.lent, begun.status, begun.headers, begun.media_type)
     if begun.rest is None:
         response = Response(begun.whole, begun.status, begun.headers, begun.media_type)
         if "content-length" in response.headers and request.method == "HEAD":
@@ -75,6 +113,7 @@ class _Begun:
     media_type: str | None = None
     first: list[Buffer] = field(default_factory=list)
     rest: Blocks | None = None
+    lent: list[Piece] | None = None
 
     @property
     def whole(self) -> bytes | memoryview:
@@ -83,13 +122,15 @@ class _Begun:
         return b"".join(self.first)
 
 
-def _begin(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int) -> _Begun:
+def _begin(
+    make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int, *, lend: bool = False
+) -> _Begun:
     for _ in range(_TRIES - 1):
         try:
-            return _try(make, asked, head, block_size)
+            return _try(make, asked, head, block_size, lend)
         except Superseded:  # nothing has gone out: what took its place can go instead
             continue
-    return _try(make, asked, head, block_size)
+    return _try(make, asked, head, block_size, lend)
 
 
 def _begin_if_short(
@@ -99,14 +140,18 @@ def _begin_if_short(
     body = make()
     if body.bound is None or body.bound > block_size:
         return None
-    return _begin(lambda: body, asked, head, block_size)
+    return _begin(lambda: body, asked, head, block_size, lend=True)
 
 
-def _try(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int) -> _Begun:
+def _try(
+    make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int, lend: bool
+) -> _Begun:
     body = make()
     headers = {**body.headers, **_CACHING, "ETag": body.tag}
     if body.status == 200 and is_unchanged(asked.get("if-none-match", ""), body.tag):
         return _Begun(304, headers)
+    if body.measure is not None:
+        body = body.measure()
     status, size, blocks = body.status, body.size, body.blocks
     if body.ranges and size is not None and status == 200:
         headers["Accept-Ranges"] = "bytes"
@@ -120,6 +165,8 @@ def _try(make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_s
         headers["Content-Length"] = str(size)
     if head:
         return _Begun(status, headers, body.media_type)
+    if lend and body.lend is not None and status == 200 and (pieces := body.lend()) is not None:
+        return _Begun(status, headers, body.media_type, lent=pieces)
     made = blocks()
     first, ended = _gather(made, block_size)
     if ended or _size(first) == size:

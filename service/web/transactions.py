@@ -5,7 +5,7 @@ the OpenAPI document.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.dicom.attributes import ATTRIBUTES, REQUEST_PATHS, attribute_name
 from service.dicom.dicomxml import DICOM_XML
@@ -56,12 +56,16 @@ _SEARCH = (
     Parameter("includefield", repeating=True),
     Parameter("limit"),
     Parameter("offset", default="0"),
+    Parameter("orderby", repeating=True),
     _ACCEPT,
 )
 _MANY_DOCUMENTS = f'{MULTIPART}; type="{DICOM_XML}"'
+_STORED = (DICOM, DICOM_JSON, DICOM_XML)
 _MANY_OBJECTS = f'{MULTIPART}; type="{DICOM}"'
 _PIXEL_TYPES = tuple(dict.fromkeys(row.media_type or OCTETS for row in SYNTAXES))
-_PIXELS = (*(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES), *_PIXEL_TYPES)
+_MANY_PIXELS = tuple(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES)
+_PIXELS = (*_MANY_PIXELS, *_PIXEL_TYPES)
+_BULK = (*_PIXELS, "application/pdf")  # or whatever type an encapsulated document says that it has
 _RETRIEVE_FAILURES = (400, 404, 406, 416, 503)
 
 
@@ -93,7 +97,7 @@ def _metadata(identity: str, *more: str) -> Transaction:
     return Transaction(
         identity,
         (DICOM_JSON, _MANY_DOCUMENTS, *more),
-        parameters=(_ACCEPT,),
+        parameters=(Parameter("includefield", repeating=True), _ACCEPT),
         successes=(200, 304),
         failures=(400, 404, 406, 503),
     )
@@ -102,8 +106,8 @@ def _metadata(identity: str, *more: str) -> Transaction:
 def _store(identity: str) -> Transaction:
     return Transaction(
         identity,
-        (DICOM_JSON, DICOM_XML),
-        (*(f'{MULTIPART}; type="{name}"' for name in (DICOM, DICOM_JSON, DICOM_XML)), DICOM),
+        (DICOM_JSON, DICOM_XML, _MANY_DOCUMENTS),
+        (*(f'{MULTIPART}; type="{name}"' for name in (*_STORED, OCTETS)), *_STORED),
         parameters=(_ACCEPT,),
         successes=(200, 202),
         failures=(400, 406, 408, 409, 413, 415, 503),
@@ -133,25 +137,34 @@ _URI = Transaction(
 DESCRIBED: Mapping[tuple[str, str], Transaction] = {
     ("GET", "/studies"): _search("SearchForStudies", Level.STUDY),
     ("POST", "/studies"): _store("StoreInstances"),
-    ("GET", STUDY): _retrieve("RetrieveStudy", _MANY_OBJECTS),
+    ("GET", STUDY): _retrieve("RetrieveStudy", _MANY_OBJECTS, *_MANY_PIXELS),
     ("POST", STUDY): _store("StoreStudyInstances"),
     ("DELETE", STUDY): _forget("DeleteStudy"),
     ("GET", STUDY + "/metadata"): _metadata("RetrieveStudyMetadata"),
     ("GET", STUDY + "/series"): _search("SearchForStudySeries", Level.SERIES),
     ("GET", STUDY + "/instances"): _search("SearchForStudyInstances", Level.INSTANCE),
-    ("GET", SERIES): _retrieve("RetrieveSeries", _MANY_OBJECTS),
+    ("GET", SERIES): _retrieve("RetrieveSeries", _MANY_OBJECTS, *_MANY_PIXELS),
     ("DELETE", SERIES): _forget("DeleteSeries"),
     ("GET", SERIES + "/metadata"): _metadata("RetrieveSeriesMetadata"),
     ("GET", SERIES + "/instances"): _search("SearchForStudySeriesInstances", Level.INSTANCE),
-    ("GET", INSTANCE): _retrieve("RetrieveInstance", _MANY_OBJECTS, DICOM),
+    ("GET", INSTANCE): _retrieve("RetrieveInstance", _MANY_OBJECTS, DICOM, *_MANY_PIXELS),
     ("DELETE", INSTANCE): _forget("DeleteInstance"),
     ("GET", INSTANCE + "/metadata"): _metadata("RetrieveInstanceMetadata", DICOM_XML),
     ("GET", INSTANCE + "/findings"): Transaction(
         "RetrieveFindings", (JSON,), parameters=(_ACCEPT,), failures=(400, 404, 406, 503)
     ),
     ("GET", INSTANCE + "/frames/{frames}"): _retrieve("RetrieveFrames", *_PIXELS),
-    ("GET", INSTANCE + "/bulkdata/{path}"): _retrieve("RetrieveBulkdata", *_PIXELS),
+    ("GET", INSTANCE + "/bulkdata/{path}"): _retrieve("RetrieveBulkdata", *_BULK),
+    ("GET", INSTANCE + "/bulk/{path}"): _retrieve("RetrieveBulk", *_BULK),
+    ("GET", INSTANCE + "/bulkdata"): _retrieve("RetrieveInstanceBulkdata", *_BULK),
+    ("GET", SERIES + "/bulkdata"): _retrieve("RetrieveSeriesBulkdata", *_MANY_PIXELS),
+    ("GET", STUDY + "/bulkdata"): _retrieve("RetrieveStudyBulkdata", *_MANY_PIXELS),
+    ("GET", INSTANCE + "/pixeldata"): _retrieve("RetrieveInstancePixelData", *_PIXELS),
+    ("GET", INSTANCE + "/frames"): _retrieve("RetrieveAllFrames", *_PIXELS),
+    ("GET", SERIES + "/pixeldata"): _retrieve("RetrieveSeriesPixelData", *_MANY_PIXELS),
+    ("GET", STUDY + "/pixeldata"): _retrieve("RetrieveStudyPixelData", *_MANY_PIXELS),
     ("GET", "/series"): _search("SearchForSeries", Level.SERIES),
     ("GET", "/instances"): _search("SearchForInstances", Level.INSTANCE),
     ("GET", "/wado"): _URI,
+    ("GET", "/"): replace(_URI, identity="RetrieveInstanceByURIOfTheRoot"),
 }

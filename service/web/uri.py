@@ -32,7 +32,7 @@ _RENDERED = ("image/", "video/", "text/", "application/pdf")
 
 
 async def retrieve_by_uri(request: Request) -> Response:
-    """`GET /wado?requestType=WADO&objectUID=…`: one instance as a DICOM file."""
+    """`GET /wado?requestType=WADO&objectUID=…`, also without `/wado`: one instance as a DICOM file."""
     here = house(request)
     given = _parameters(request)
     _require_object(given, request.headers.getlist("accept"))

@@ -1,50 +1,77 @@
 """Retrieve of studies, series and instances as DICOM objects (PS3.18 10.4)."""
 
 from collections.abc import Buffer, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.archive.port import Archive
 from service.archive.reading import blocks_of, object_blocks, object_size
-from service.dicom.errors import NotAcceptable
+from service.dicom.errors import NotAcceptable, NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.media import DICOM, MediaRange, Representation, negotiate
 from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.record import Held
 from service.dicom.resource import Level, Resource
-from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, available
+from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, OCTETS, available
+from service.web.bulkdata import Asked, asked_of
+from service.web.collected import bulkdata_body, gaps
 from service.web.conditional import entity_tag
-from service.web.request import base_url, house, resource_of, wanted
-from service.web.sending import Body, send
+from service.web.request import resource_of, warning
+from service.web.sending import Body, Piece, send
 
 
 async def retrieve(request: Request) -> Response:
     """`GET` of a study, series or instance: its instances as DICOM files, in the syntax agreed on."""
-    here = house(request)
     resource = resource_of(request)
-    asked = _Asked(here.archive, wanted(request), base_url(request), here.settings.read_block)
-    return await send(request, partial(_body, asked, resource), quick=resource.level is Level.INSTANCE)
+    body = partial(_body, asked_of(request), resource)
+    return await send(request, body, quick=resource.level is Level.INSTANCE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a request brings along: the archive, what it accepts, the root it knows, the size of blocks."""
-
-    archive: Archive
-    ranges: Sequence[MediaRange]
-    base: str
-    block_size: int
-
-
-def _body(asked: _Asked, resource: Resource) -> Body:
+def _body(asked: Asked, resource: Resource) -> Body:
     held = asked.archive.instances(resource)
-    plan = agree(asked.ranges, held, single=resource.level is Level.INSTANCE)
+    single = resource.level is Level.INSTANCE
+    quality = max((one.quality for one in asked.ranges if _names_bulk_data(one)), default=0.0)
+    if quality and not _agreeable(_at_least(asked.ranges, quality), held, single=single):
+        return _instead(asked, resource, held)
+    gone = gaps(asked, resource, held)
+    plan = agree(asked.ranges, [one for one in held if one.row not in gone] or held, single=single)
     if plan.form.multipart:
-        return _many(asked, plan)
+        return _many(asked, plan, len(held))
     return _single(asked, *plan.items[0])
+
+
+def _names_bulk_data(media_range: MediaRange) -> bool:
+    """Whether a multipart of octets or of pictures is asked for: bulk data (PS3.18 Table 10.4.4-1)."""
+    return bool(media_range.multipart) and media_range.type.startswith((OCTETS, "image/", "video/"))
+
+
+def _at_least(ranges: Sequence[MediaRange], quality: float) -> list[MediaRange]:
+    """`ranges`, of which those that are wanted less than `quality` accept nothing."""
+    return [one if one.quality >= quality else replace(one, quality=0.0) for one in ranges]
+
+
+def _agreeable(ranges: Sequence[MediaRange], held: Sequence[Held], *, single: bool) -> bool:
+    return any(negotiate(ranges, some) for some in _offers_by_syntax(held, single=single).values())
+
+
+def _instead(asked: Asked, resource: Resource, held: Sequence[Held]) -> Body:
+    """The bulk data of `resource` for the resource itself; where there are none, whatever is acceptable."""
+    available: tuple[str, ...] = ()
+    try:
+        return bulkdata_body(asked, resource)
+    except Superseded:
+        raise
+    except NotFound:
+        pass
+    except NotAcceptable as refusal:
+        available = refusal.available
+    try:
+        plan = agree(asked.ranges, held, single=resource.level is Level.INSTANCE)
+    except NotAcceptable as refusal:
+        raise NotAcceptable(str(refusal), refusal.available + available) from None
+    return _many(asked, plan, len(held)) if plan.form.multipart else _single(asked, *plan.items[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +79,6 @@ class Plan:
     """Which instances go out, each in which representation; all have the form of the first."""
 
     items: Sequence[tuple[Held, Representation]]
-    left_out: int
 
     @property
     def form(self) -> Representation:
@@ -65,13 +91,17 @@ def agree(ranges: Sequence[MediaRange], held: Sequence[Held], *, single: bool) -
     `single` says that the resource is one item, which may go without a multipart around it
     (PS3.18 Table 10.4.4-1).
     """
-    offers = {stored: _offers(stored, single=single) for stored in {one.syntax for one in held}}
+    offers = _offers_by_syntax(held, single=single)
     agreed = {stored: negotiate(ranges, some) for stored, some in offers.items()}
     items = [(one, agreed[one.syntax][0]) for one in held if agreed[one.syntax]]
     if not items:
         listed = sorted({str(offer) for some in offers.values() for offer in some})
         raise NotAcceptable("No acceptable media type or transfer syntax is available.", tuple(listed))
-    return Plan(items, len(held) - len(items))
+    return Plan(items)
+
+
+def _offers_by_syntax(held: Sequence[Held], *, single: bool) -> dict[str, list[Representation]]:
+    return {stored: _offers(stored, single=single) for stored in {one.syntax for one in held}}
 
 
 def _offers(stored: str, *, single: bool) -> list[Representation]:
@@ -85,7 +115,7 @@ def _offers(stored: str, *, single: bool) -> list[Representation]:
     ]
 
 
-def _single(asked: _Asked, held: Held, agreed: Representation) -> Body:
+def _single(asked: Asked, held: Held, agreed: Representation) -> Body:
     """One instance as it is, any run of which can be read where it leaves as stored."""
     size = object_size(held, agreed.syntax)
     return Body(
@@ -96,25 +126,33 @@ def _single(asked: _Asked, held: Held, agreed: Representation) -> Body:
         run=partial(_run, asked, held) if size == held.size else None,
         ranges=True,
         bound=size,
+        lend=partial(_lent, asked, held) if size == held.size else None,
     )
 
 
-def _run(asked: _Asked, held: Held, extent: Extent) -> Iterator[Buffer]:
+def _lent(asked: Asked, held: Held) -> list[Piece] | None:
+    run = asked.archive.lend(held, Extent(0, held.size))
+    return None if run is None else [run]
+
+
+def _run(asked: Asked, held: Held, extent: Extent) -> Iterator[Buffer]:
     return blocks_of(asked.archive, held, extent, asked.block_size)
 
 
-def _many(asked: _Asked, plan: Plan) -> Body:
-    """A multipart of instances; its boundary follows from its content, so the same comes out each time."""
+def _many(asked: Asked, plan: Plan, total: int) -> Body:
+    """A multipart of instances, out of `total` that there are.
+
+    Its boundary follows from its content, so that the same comes out each time.
+    """
     content = b"".join(one.digest + agreed.syntax.encode() for one, agreed in plan.items)
     tag = entity_tag(content, asked.base, str(plan.form))
     boundary = boundary_of(tag)
     heads = _part_heads(plan, asked.base, boundary)
     status, headers = 200, {}
-    if plan.left_out:
+    if len(plan.items) < total:
         status = 206  # PS3.18 Table 10.4.3-1
-        total = plan.left_out + len(plan.items)
-        text = f"{plan.left_out} of {total} instances are in no acceptable transfer syntax."
-        headers["Warning"] = f'299 isthmus "{text}"'
+        text = f"{total - len(plan.items)} of {total} instances cannot be sent as asked."
+        headers["Warning"] = warning(asked.base, text)
     size = _total_size(plan, heads, boundary)
     return Body(
         plan.form.multipart_type(boundary),
@@ -134,12 +172,13 @@ def _part_heads(plan: Plan, base: str, boundary: str) -> list[bytes]:
             agreed.content_type,
             location=base + one.key.path,
             length=object_size(one, agreed.syntax),
+            first=place == 0,
         )
-        for one, agreed in plan.items
+        for place, (one, agreed) in enumerate(plan.items)
     ]
 
 
-def _parts(asked: _Asked, plan: Plan, heads: Sequence[bytes], boundary: str) -> Iterator[Buffer]:
+def _parts(asked: Asked, plan: Plan, heads: Sequence[bytes], boundary: str) -> Iterator[Buffer]:
     for (one, agreed), head in zip(plan.items, heads, strict=True):
         yield head
         yield from object_blocks(asked.archive, one, agreed.syntax, asked.block_size)

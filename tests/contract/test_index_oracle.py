@@ -49,7 +49,10 @@ CONCEPTS: list[Any] = [
     [{"00080100": "X"}],
 ]
 
+ZONES = ["+0100", "-0500", "+0530", "-1200", "+1400", "nowhere", None]
+
 VALUES: dict[str, list[Any]] = {
+    "00080201": ZONES,
     "00080020": DATES, "00080030": TIMES, "00080050": TEXTS, "00080080": TEXTS, "00080090": NAMES,
     "00081030": TEXTS,
     "00100010": NAMES, "00100020": TEXTS, "00100030": DATES, "00100040": CODES, "00200010": TEXTS,
@@ -148,9 +151,18 @@ def a_search(random_: random.Random) -> tuple[Level, list[tuple[str, str]], str 
         params["includefield"] = random_.choice(
             ["all", "PatientComments,SOPClassesInStudy", "00180050", "00400275"]
         )
+    if random_.random() < 0.2:
+        params["TimezoneOffsetFromUTC"] = random_.choice(["+0100", "-0500", "+1400", "-1200", ""])
+    if random_.random() < 0.3:
+        params["orderby"] = an_order(random_, names)
     if random_.random() < 0.3:
         params["limit"], params["offset"] = str(random_.randint(0, 4)), str(random_.randint(0, 6))
     return level, list(params.items()), random_.choice([None, "1.1", "1.2", "1.3"])
+
+
+def an_order(random_: random.Random, names: list[tuple[str, str]]) -> str:
+    chosen = random_.sample([name for name, _ in names], random_.randint(1, 3))
+    return ",".join(random_.choice(["", "-"]) + name for name in chosen)
 
 
 def run(index: Any, level: Level, params: list[tuple[str, str]], study: str | None) -> Any:
@@ -191,3 +203,54 @@ def test_sql_finds_what_the_matching_rules_find(
     ]
     assert not differences, "\n".join(shown)
     assert hits > 500
+
+
+SORTABLE = [
+    name
+    for at in (Level.STUDY, Level.SERIES)
+    for name, _ in KEYS[at]
+    if "." not in name and name not in ("ModalitiesInStudy", "SOPClassesInStudy", "InstanceAvailability")
+]
+
+
+def test_pages_are_the_same_in_sql_and_in_memory_while_the_archive_changes(
+    tmp_path: Path, a_record: Callable[..., InstanceRecord]
+) -> None:
+    differences = []
+    pages = 0
+    for seed in range(5):
+        random_ = random.Random(100 + seed)
+        records = a_library(random_, a_record)
+        both = SqliteIndex(tmp_path / f"{seed}.db"), MemoryIndex()
+        for index in both:
+            index.add(records[::2], on_duplicate=OnDuplicate.REFUSE)
+        for _ in range(12):
+            level = random_.choice([Level.STUDY, Level.SERIES, Level.INSTANCE])
+            params = [("limit", str(random_.randint(1, 4)))]
+            if random_.random() < 0.6:
+                names = [(name, "") for name in SORTABLE[: 14 if level is Level.STUDY else None]]
+                params.append(("orderby", an_order(random_, names)))
+            offset, found = 0, 1
+            while found:
+                asked = (level, [*params, ("offset", str(offset))], None)
+                answers = [run(index, *asked) for index in both]
+                if answers[0] != answers[1]:
+                    differences.append((seed, asked, [answer[1:4] for answer in answers]))
+                found = len(answers[1][0])
+                offset += found
+                pages += 1
+                change(random_, records, both)
+        both[0].close()
+
+    assert differences == []
+    assert pages > 300
+
+
+def change(random_: random.Random, records: list[InstanceRecord], indexes: tuple[Any, ...]) -> None:
+    record = random_.choice(records)
+    comes = random_.random() < 0.5
+    for index in indexes:
+        if comes:
+            index.add([record], on_duplicate=OnDuplicate.REFUSE)
+        else:
+            index.remove(Resource(record.key.study, record.key.series, record.key.instance))

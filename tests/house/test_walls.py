@@ -28,7 +28,7 @@ WALLS: tuple[tuple[str, tuple[str, ...]], ...] = (
 OWNERS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (S3, ("service/store",)),
     (SQL, ("service/index",)),
-    (CODECS, ("service/pixels/codecs.py",)),
+    (CODECS, ("service/pixels/codecs",)),
     (("starlette",), ("service/web", "service/app.py", "bridge/control.py")),
 )
 

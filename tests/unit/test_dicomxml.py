@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.dicom.dicomxml import xml_document
@@ -244,6 +244,8 @@ DATA_SETS = st.recursive(
 )
 
 
+# The first text of a fresh checkout takes hypothesis seconds to make.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(DATA_SETS)
 def test_what_is_written_is_read_again(document):
     assert read_xml(xml_document(document)) == document

@@ -5,6 +5,8 @@ from service.dicom.media import (
     DICOM_JSON,
     Representation,
     content_type,
+    decoded_plus,
+    mixes_pictures,
     negotiate,
     parse_accept,
 )
@@ -46,7 +48,7 @@ ROWS = [
     ("application/json", [JSON], JSON),
     ("application/dicom+json, application/json", [JSON], JSON),
     ('application/dicom+json, multipart/related; type="application/dicom+xml"', [JSON], JSON),
-    ("application/dicom json", [JSON], JSON),
+    ("application/dicom json", [JSON], None),
     ("application/*", [JSON], JSON),
     ("nonsense", [JSON], None),
     ("/;;=,", [JSON], None),
@@ -91,3 +93,35 @@ def test_a_content_type_is_taken_apart_with_or_without_quotes():
 
 def test_a_part_names_its_transfer_syntax_without_quotes():
     assert J2K_ONE.content_type == f"application/dicom; transfer-syntax={J2K}"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("application/dicom json", "application/dicom+json"),
+        ("multipart/related; type=image/dicom jp2; q=1", "multipart/related; type=image/dicom+jp2; q=1"),
+        ('multipart/related ; type = "image/dicom jp2"', 'multipart/related ; type = "image/dicom+jp2"'),
+        ("application/dicom, */*", "application/dicom, */*"),
+    ],
+)
+def test_a_plus_that_form_decoding_took_away_comes_back(given, meant):
+    assert decoded_plus(given) == meant
+
+
+@pytest.mark.parametrize(
+    ("accept", "mixes"),
+    [
+        ("application/dicom, image/jpeg", True),
+        ("application/dicom+json, text/html", True),
+        ("application/octet-stream, image/png", True),
+        ("application/dicom, multipart/related; type=image/jpeg", False),
+        (f"application/dicom, image/jp2; transfer-syntax={J2K}", False),
+        ("application/dicom, image/jls", False),
+        ("application/octet-stream, image/jpeg", False),
+        ("image/jpeg, image/png, video/mp4", False),
+        ("application/dicom+json, application/dicom+xml", False),
+        ("*/*, image/png", False),
+    ],
+)
+def test_objects_and_pictures_are_told_apart(accept, mixes):
+    assert mixes_pictures(parse_accept([accept])) == mixes

@@ -3,7 +3,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.dicom.errors import BadRequest, TooMany
-from service.dicom.multipart import PartBegins, PartData, PartEnds, Reader, boundary_of, closing, part_head
+from service.dicom.multipart import (
+    OnePart,
+    PartBegins,
+    PartData,
+    PartEnds,
+    Reader,
+    boundary_of,
+    closing,
+    encoded,
+    part_head,
+)
 
 DICOM_PART = b"Content-Type: application/dicom\r\n\r\n"
 
@@ -152,3 +162,71 @@ def test_part_headers_fit_the_window_of_the_strictest_client():
     )
     assert len(head) < 1000
     assert b"\r\nContent-Type: " in head
+
+
+@pytest.mark.parametrize("behind", [b"\r\n--b", b"\r\n--b\r\n", b"\r\n--b-", b"\r\n--b \t"])
+def test_at_the_end_a_boundary_without_its_dashes_closes_the_last_part(behind):
+    parts, reader = read([b"--b\r\n\r\none" + behind])
+    ended = list(reader.end())
+    assert len(parts) + len(ended) == 1
+    assert (reader.complete, reader.inside_part, reader.parts) == (True, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("length", "behind", "whole"),
+    [
+        (3, b"", True),
+        (3, b"\r\n", True),
+        (3, b"\r\n-", True),
+        (4, b"", False),
+        (2, b"", False),
+        (3, b"\r\nx", False),
+    ],
+)
+def test_at_the_end_a_part_is_whole_that_has_the_length_it_tells(length, behind, whole):
+    _, reader = read([b"--b\r\nContent-Length: %d\r\n\r\n" % length, b"one" + behind])
+    events = list(reader.end())
+    assert reader.inside_part is not whole
+    assert isinstance(events[-1], PartEnds) if whole else True
+
+
+def test_at_the_end_what_has_no_boundary_and_no_length_stays_open():
+    for cut in (b"--b\r\n\r\none", b"--b\r\nContent-Type: x", b"--b\r\n\r\none\r\n--bx"):
+        _, reader = read([cut])
+        assert list(reader.end()) == []
+        assert reader.inside_part
+
+
+def test_headers_may_be_folded():
+    head = b"Content-Type:\r\n application/dicom;\r\n\ttransfer-syntax=1.2\r\nX: \x85\xc3\xa4"
+    reader = Reader("b", max_parts=1)
+    first = next(reader.push([b"--b\r\n" + head + b"\r\n\r\n"]))
+    assert isinstance(first, PartBegins)
+    assert first.headers["content-type"] == "application/dicom; transfer-syntax=1.2"
+    assert list(first.headers) == ["content-type", "x"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "coding"),
+    [
+        ({}, ""),
+        ({"content-transfer-encoding": "Binary"}, ""),
+        ({"content-transfer-encoding": "base64"}, "content-transfer-encoding"),
+        ({"content-encoding": "gzip"}, "content-encoding"),
+    ],
+)
+def test_a_coding_of_a_part_is_named(headers, coding):
+    assert encoded(headers) == coding
+
+
+def test_a_body_without_multipart_is_one_part():
+    one = OnePart("text/x")
+    assert not one.inside_part
+    assert list(one.end()) == []
+    begins, *data = one.push([b"a", b"b"])
+    assert isinstance(begins, PartBegins)
+    assert begins.headers == {"content-type": "text/x"}
+    assert [bytes(event.data) for event in data if isinstance(event, PartData)] == [b"a", b"b"]
+    assert one.inside_part
+    assert [type(event) for event in one.end()] == [PartEnds]
+    assert not one.inside_part

@@ -2,8 +2,10 @@
 
 import pytest
 
+from service.dicom.attributes import ATTRIBUTES
 from service.dicom.criteria import Filter, Match
 from service.dicom.errors import BadRequest
+from service.dicom.privates import PrivateBlock
 from service.dicom.query import Query
 from service.dicom.resource import Level
 
@@ -49,7 +51,7 @@ def test_a_private_attribute_is_named_by_its_tag() -> None:
     assert only(("00091001", "x")) == Filter((0x00091001,), "", Match.ANY, ("x",))
 
 
-@pytest.mark.parametrize("name", ["foo", "orderby", "", "a.b", "_", "PatientID.", "0010002", "x" * 600, "ä"])
+@pytest.mark.parametrize("name", ["foo", "order", "", "a.b", "_", "PatientID.", "0010002", "x" * 600, "ä"])
 def test_what_is_no_attribute_is_ignored(name: str) -> None:
     assert read((name, "x")) == read()
 
@@ -236,11 +238,56 @@ def test_an_empty_flag_is_not_given() -> None:
     assert not read(("fuzzymatching", "")).fuzzy
 
 
-def test_a_time_zone_is_not_a_key_and_says_so() -> None:
-    query = read(("TimezoneOffsetFromUTC", "+0100"))
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [("+0100", 60), (" 0100", 60), ("0100", 60), ("-0530", -330), ("+1400", 840), ("", None), ("*", None)],
+)
+def test_a_time_zone_is_that_of_the_keys_and_returned(text: str, zone: int | None) -> None:
+    query = read(("TimezoneOffsetFromUTC", text))
 
-    assert query.filters == ()
-    assert len(query.warnings) == 1
+    assert (query.zone, query.filters, query.fields) == (zone, (), (0x00080201,))
+
+
+@pytest.mark.parametrize("text", ["CET", "+1", "+01:00", "+0160", "+1500", "-1300", "+0100\\+0200"])
+def test_a_time_zone_is_an_offset(text: str) -> None:
+    with pytest.raises(BadRequest, match="TimezoneOffsetFromUTC"):
+        read(("00080201", text))
+
+
+def test_objects_without_a_time_zone_may_be_asked_for() -> None:
+    key = only(("TimezoneOffsetFromUTC", '""'), ("emptyvaluematching", "true"))
+
+    assert key.match is Match.EMPTY
+
+
+def test_a_uid_key_may_be_repeated() -> None:
+    params = [("StudyInstanceUID", "1.1"), ("0020000D", "1.2,1.3"), ("StudyInstanceUID", "")]
+
+    assert only(*params).values == ("1.1", "1.2", "1.3")
+
+
+def test_a_creator_says_whose_a_private_attribute_is() -> None:
+    query = read(("00090010", "ACME 1 "), ("00110011", "Other"), ("includefield", "00091001"))
+
+    assert query.private == (PrivateBlock(0x0009, 0x10, "ACME 1"),)
+    assert query.fields == (0x00110011, 0x00091001)
+    assert [key.path for key in query.filters] == [(0x00110011,)]  # nothing of its block is named
+
+
+def test_the_order_is_read_from_all_that_ask_for_one() -> None:
+    query = read(("orderby", "-PatientName, 00080020"), ("orderby", "StudyID,PatientName"))
+
+    told = [(sorting.attribute.keyword, sorting.descending) for sorting in query.order]
+    assert told == [("PatientName", True), ("StudyDate", False), ("StudyID", False)]
+
+
+def test_an_order_has_few_terms() -> None:
+    study = [row for row in ATTRIBUTES if row.level is Level.STUDY and row.column]
+    names = [row.keyword for row in study if row.vr in ("SH", "LO", "DA")]
+    counts = ["NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "StudyTime", "PatientName"]
+
+    with pytest.raises(BadRequest, match="10 attributes at most"):
+        read(("orderby", ",".join([*names, *counts])))
 
 
 def test_the_scope_comes_from_the_path() -> None:

@@ -2,69 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import MutableMapping
-from typing import Any
-
-from starlette.types import ASGIApp
 
 from service.app import create_app
 from service.settings import Settings
 from tests.making import a_ct
-from tests.sites import Site
-
-HEAD = b"--bnd\r\nContent-Type: application/dicom\r\n\r\n"
-MULTIPART = b'multipart/related; type="application/dicom"; boundary=bnd'
-
-
-class Sender:
-    """An ASGI client that sends `blocks`, then does what `then` says: stall, cut or end."""
-
-    def __init__(self, *blocks: bytes, then: str, media_type: bytes = MULTIPART) -> None:
-        self._blocks = list(blocks)
-        self._then = then
-        self._media_type = media_type
-        self.status = 0
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
-        self.waits = False
-
-    def send_to(self, site: Site, **settings: Any) -> "Sender":
-        app = create_app(site.archive, Settings(**settings))
-        asyncio.run(asyncio.wait_for(self.post(app), 20))
-        return self
-
-    async def post(self, app: ASGIApp) -> None:
-        """Be the client of one request."""
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": "/dicom-web/studies",
-            "query_string": b"",
-            "root_path": "",
-            "scheme": "http",
-            "server": ("testserver", 80),
-            "headers": [(b"host", b"testserver"), (b"content-type", self._media_type)],
-            "state": {},
-        }
-        await app(scope, self._receive, self._send)
-
-    async def _receive(self) -> dict[str, Any]:
-        if self._blocks:
-            block = self._blocks.pop(0)
-            more = bool(self._blocks) or self._then != "end"
-            return {"type": "http.request", "body": block, "more_body": more}
-        self.waits = True
-        if self._then == "cut":
-            return {"type": "http.disconnect"}
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-    async def _send(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self.status, self.headers = message["status"], dict(message["headers"])
-        else:
-            self.body += message.get("body", b"")
+from tests.sending import HEAD, Sender
 
 
 def test_a_body_that_stalls_is_timed_out(site):

@@ -244,7 +244,7 @@ def test_an_element_larger_than_the_limit_is_refused_by_the_name_of_the_setting(
 
 
 def test_an_answer_in_a_type_we_do_not_make_is_refused_before_the_body_is_read(site):
-    headers = {"Content-Type": "application/dicom", "Accept": "text/html"}
+    headers = {"Content-Type": "application/dicom", "Accept": "text/css"}
     response = site.client.post("http://testserver/dicom-web/studies", content=a_ct(), headers=headers)
     assert response.status_code == 406
     assert response.json()["available"] == ["application/dicom+json", "application/dicom+xml"]

@@ -1,0 +1,27 @@
+"""Conditions of SQL statements with their bound parameters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.dicom.resource import Level
+
+type Bound = str | int | float
+
+# What the tables of the levels are called in statements.
+ALIAS = {Level.STUDY: "s", Level.SERIES: "e", Level.INSTANCE: "i"}
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A condition and the parameters of its question marks, in order."""
+
+    sql: str
+    bound: tuple[Bound, ...] = ()
+
+
+def joined(clauses: Sequence[Clause], by: str) -> Clause:
+    """The clauses as one, with ` AND ` or ` OR ` between them."""
+    if len(clauses) == 1:
+        return clauses[0]
+    bound = tuple(value for clause in clauses for value in clause.bound)
+    return Clause("(" + by.join(clause.sql for clause in clauses) + ")", bound)
