@@ -214,6 +214,10 @@ def _shape(data_set: DataSet) -> PixelShape | None:
         bits_allocated=data_set.number(0x00280100),
         frames=frames_of(data_set),
         photometric=data_set.text(0x00280004),
+        bits_stored=data_set.number(0x00280101),
+        high_bit=data_set.number(0x00280102),
+        signed=data_set.number(0x00280103) == 1,
+        planar=data_set.number(0x00280006),
     )
 
 

@@ -27,6 +27,10 @@ class PixelShape:
     bits_allocated: int
     frames: int
     photometric: str
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    planar: int
 
     @property
     def frame_bits(self) -> int:

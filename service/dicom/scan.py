@@ -337,7 +337,30 @@ def _shape(walker: Walker, findings: list[str]) -> PixelShape | None:
             return None
         numbers.append(int(text))
     rows, columns, samples, bits, frames = numbers
-    return PixelShape(rows, columns, samples, bits, frames, walker.text(0x00280004) or "")
+    stored = _number(walker, 0x00280101, bits, 1, bits, findings)
+    return PixelShape(
+        rows,
+        columns,
+        samples,
+        bits,
+        frames,
+        walker.text(0x00280004) or "",
+        stored,
+        high_bit=_number(walker, 0x00280102, stored - 1, stored - 1, bits - 1, findings),
+        signed=_number(walker, 0x00280103, 0, 0, 1, findings) == 1,
+        planar=_number(walker, 0x00280006, 0, 0, 1, findings),
+    )
+
+
+def _number(walker: Walker, tag: int, default: int, least: int, most: int, findings: list[str]) -> int:
+    """The value of an attribute of the Image Pixel module, `default` where it is absent or impossible."""
+    text = walker.text(tag)
+    if not text:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 5 and least <= int(text) <= most:
+        return int(text)
+    findings.append(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) cannot be; {default} is taken in its place.")
+    return default
 
 
 def _check_native(pixels: PixelPlace | None, shape: PixelShape | None, findings: list[str]) -> None:

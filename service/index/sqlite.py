@@ -50,7 +50,8 @@ _IN_ORDER = (
 _HELD = (
     "SELECT i.id, s.study_uid, e.series_uid, i.instance_uid, i.sop_class, i.syntax, i.object_key, i.place,"
     " i.size, i.digest, i.shape_rows, i.shape_columns, i.shape_samples, i.shape_bits, i.shape_frames,"
-    " i.shape_photometric, i.pixel_tag, i.pixel_vr, i.pixel_offset, i.pixel_length, i.pixel_encapsulated,"
+    " i.shape_photometric, i.shape_stored, i.shape_high_bit, i.shape_signed, i.shape_planar, i.pixel_tag,"
+    " i.pixel_vr, i.pixel_offset, i.pixel_length, i.pixel_encapsulated,"
     " i.data_offset, i.head_fits "
 )
 _GENERATION = "SELECT count(*), max(i.id), sum(i.id) "
@@ -222,6 +223,7 @@ def _scope(resource: Resource) -> tuple[str, tuple[str, ...]]:
 
 def _held(row: tuple[Any, ...]) -> Held:
     row_id, study, series, instance, sop_class, syntax, object_key, place, size, digest = row[:10]
+    shape, place_of_pixels, (data_offset, head_fits) = row[10:20], row[20:25], row[25:]
     return Held(
         row=row_id,
         key=InstanceKey(study, series, instance),
@@ -231,13 +233,32 @@ def _held(row: tuple[Any, ...]) -> Held:
         place=place,
         size=size,
         digest=digest,
-        shape=None if row[10] is None else PixelShape(*row[10:16]),
-        pixels=None
-        if row[16] is None
-        else PixelPlace(row[16], row[17], Extent(row[18], row[19]), bool(row[20])),
-        data_offset=row[21],
-        head_fits=bool(row[22]),
+        shape=None if shape[0] is None else _shape(*shape),
+        pixels=None if place_of_pixels[0] is None else _pixel_place(*place_of_pixels),
+        data_offset=data_offset,
+        head_fits=bool(head_fits),
     )
+
+
+def _shape(
+    rows: int,
+    columns: int,
+    samples: int,
+    bits: int,
+    frames: int,
+    photometric: str,
+    stored: int,
+    high_bit: int,
+    signed: int,
+    planar: int,
+) -> PixelShape:
+    return PixelShape(
+        rows, columns, samples, bits, frames, photometric, stored, high_bit, bool(signed), planar
+    )
+
+
+def _pixel_place(tag: int, vr: str, offset: int, length: int, encapsulated: int) -> PixelPlace:
+    return PixelPlace(tag, vr, Extent(offset, length), bool(encapsulated))
 
 
 def _extent(connection: apsw.Connection, row: int, number: int) -> Extent:

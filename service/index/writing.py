@@ -53,6 +53,7 @@ _SERIES_UPDATE = _update("series", ("source", *_COLUMNS[Level.SERIES], *_DESCRIB
 _STORED = (
     ("series", "instance_uid", "sop_class", "syntax", "object_key", "place", "size", "digest")
     + ("shape_rows", "shape_columns", "shape_samples", "shape_bits", "shape_frames", "shape_photometric")
+    + ("shape_stored", "shape_high_bit", "shape_signed", "shape_planar")
     + ("pixel_tag", "pixel_vr", "pixel_offset", "pixel_length", "pixel_encapsulated")
     + ("data_offset", "head_fits")
     + ("table_length", "json", "findings")
@@ -183,10 +184,11 @@ class Writing:
                 *(place.series, record.key.instance, record.sop_class, record.syntax),
                 *(record.object_key, record.place, record.size, record.digest),
                 *(
-                    (None,) * 6
+                    (None,) * 10
                     if shape is None
                     else (shape.rows, shape.columns, shape.samples)
                     + (shape.bits_allocated, shape.frames, shape.photometric)
+                    + (shape.bits_stored, shape.high_bit, shape.signed, shape.planar)
                 ),
                 *(
                     (None,) * 5

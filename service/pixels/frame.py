@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.dicom.frames import PixelShape
+
 Samples = NDArray[Any]
 """Rows × columns, or rows × columns × samples per pixel where there is more than one."""
+
+_FLOATING = (0x7FE00008, 0x7FE00009)  # Float and Double Float Pixel Data
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,23 @@ class FrameShape:
     def becoming(self, **changes: Any) -> "FrameShape":
         """The same shape but for `changes`."""
         return replace(self, **changes)
+
+
+def frame_shape(shape: PixelShape, pixel_tag: int) -> FrameShape:
+    """The shape of the frames of an instance whose pixel data are in `pixel_tag`."""
+    default = "RGB" if shape.samples == 3 else "MONOCHROME2"
+    return FrameShape(
+        rows=shape.rows,
+        columns=shape.columns,
+        samples=shape.samples,
+        bits_allocated=shape.bits_allocated,
+        bits_stored=shape.bits_stored,
+        high_bit=shape.high_bit,
+        signed=shape.signed,
+        photometric=shape.photometric or default,
+        planar=shape.planar,
+        floating=pixel_tag in _FLOATING,
+    )
 
 
 @dataclass(frozen=True, slots=True)

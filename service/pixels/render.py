@@ -50,8 +50,8 @@ def render(
 
     `state` is the presentation state to apply. `span` is the range of modality values to show where the
     image has no window, for frames that are shown together (`span_of`). The pixels may come in a reduced
-    resolution where there is no state. `BadRequest` for a region outside of the image, `NotAcceptable` for pixels that have no
-    picture.
+    resolution where there is no state. `BadRequest` for a region outside of the image, `NotAcceptable`
+    for pixels that have no picture.
     """
     asked = asked or Asked()
     if state is not None:

@@ -224,7 +224,7 @@ def xml(change: Callable[[bytes], bytes], **more: Any) -> bytes:
 
 
 FOUR = [b"four", b"byte", b"each"]
-NATIVE = {"T00280010": 2, "T00280011": 2, "T00280100": 8}
+NATIVE = {"T00280010": 2, "T00280011": 2, "T00280100": 8, "T00280101": 8, "T00280102": 7}
 SMALL = {tag: {"vr": "US", "Value": [number]} for tag, number in NATIVE.items()}
 REQUESTS: list[tuple[str, str, Callable[[Site], Any], str, Any]] = [
     ("RFC 2046 5.1.1", "line-end-before-boundary", multipart(b"\r\n" + part(a_ct()) + b"--bnd--"), "", None),

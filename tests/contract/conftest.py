@@ -91,7 +91,7 @@ def a_record(
         place="file:///objects",
         size=1000,
         digest=hashlib.sha256(content).digest(),
-        shape=PixelShape(512, 256, 1, 16, len(frames) - 1 if frames else 1, "MONOCHROME2"),
+        shape=PixelShape(512, 256, 1, 16, len(frames) - 1 if frames else 1, "MONOCHROME2", 12, 11, True, 0),
         pixels=PixelPlace(0x7FE00010, "OB" if encapsulated else "OW", Extent(700, 300), encapsulated),
         frames=None if frames is None else FrameTable(frames),
         description=describe(members),
