@@ -186,8 +186,8 @@ class Association(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         # Senders that leave Nagle's algorithm on wait for an acknowledgement between command and data;
-        # the kernel forgets this setting with each one it sends.
-        if _QUICKACK is not None and self._socket is not None:
+        # the kernel forgets this setting with each one it sends. Who fills the buffer does not wait.
+        if nbytes < RECEIVE_BYTES and _QUICKACK is not None and self._socket is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if self._state is State.ENDED:
             self._lingered += nbytes

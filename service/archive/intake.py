@@ -11,7 +11,7 @@ from pathlib import Path
 from service.archive import reasons
 from service.archive.keys import new_object_key
 from service.archive.port import Outcome, Refused, Stored
-from service.dicom.attributes import describe
+from service.dicom.describing import describe
 from service.dicom.errors import (
     ArchiveError,
     Busy,

@@ -12,11 +12,10 @@ from service.dicom.attributes import (
     REQUEST_PATHS,
     TIMEZONE,
     ZONED,
-    element_values,
 )
 from service.dicom.criteria import Filter, Match, is_pattern
 from service.dicom.names import fold_name, name_patterns, words
-from service.dicom.values import WILDCARDS, Comparable, comparable
+from service.dicom.values import WILDCARDS, Comparable, comparable, element_values
 from service.dicom.zones import read_zone, zoned_date, zoned_time
 
 type Dataset = Mapping[str, object]

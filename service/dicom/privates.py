@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.dicom.attributes import element_values
+from service.dicom.values import element_values
 
 
 @dataclass(frozen=True, slots=True)

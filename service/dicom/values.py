@@ -8,6 +8,7 @@ comparable form, which counts as having no value; nothing here ever raises for o
 import math
 import re
 from calendar import monthrange
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 type Comparable = str | int | float
@@ -120,3 +121,9 @@ def _in_utc(day: str, clock: str, offset: str) -> str | None:
         return None
     # strftime does not pad years before 1000
     return f"{moment.year:04}{moment:%m%d%H%M%S.%f}"
+
+
+def element_values(element: object) -> list[object]:
+    """The `Value` array of a DICOM JSON attribute; empty if it has none."""
+    values = element.get("Value") if isinstance(element, Mapping) else None
+    return values if isinstance(values, list) else []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 import zstandard
 
-from service.dicom.attributes import describe
+from service.dicom.describing import describe
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, Description
 
 _LEVEL = 3

@@ -10,7 +10,8 @@ import apsw
 import orjson
 from zstandard import ZstdCompressionDict
 
-from service.dicom.attributes import ATTRIBUTES, ZONE_COLUMN, Origin, Value
+from service.dicom.attributes import ATTRIBUTES, ZONE_COLUMN, Origin
+from service.dicom.describing import Value
 from service.dicom.errors import IndexUnavailable
 from service.dicom.frames import FrameTable
 from service.dicom.record import Description, InstanceRecord

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.dicom.attributes import describe
+from service.dicom.describing import describe
 from service.dicom.frames import Extent, FrameTable, PixelPlace, PixelShape
 from service.dicom.record import InstanceRecord
 from service.dicom.resource import InstanceKey

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from service.dicom.attributes import describe
+from service.dicom.describing import describe
 from service.dicom.errors import ArchiveError
 from service.dicom.query import Query
 from service.dicom.record import InstanceRecord

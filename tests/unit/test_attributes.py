@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import dictionary_keyword, dictionary_VR
 
-from service.dicom.attributes import ATTRIBUTES, attribute_name, describe, find_tag, level_of
+from service.dicom.attributes import ATTRIBUTES, attribute_name, find_tag, level_of
+from service.dicom.describing import describe
 from service.dicom.resource import Level
 
 TAGS = sorted({row.path[0] for row in ATTRIBUTES})
