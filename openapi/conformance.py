@@ -15,6 +15,7 @@ from service.dicom.resource import Level
 from service.dicom.syntaxes import OCTETS, REFUSED, SYNTAXES, available
 from service.settings import Settings
 from service.web.problems import HTTP_STATUS
+from service.web.renderable import PICTURES
 from service.web.transactions import DESCRIBED, JSON, WADL, Transaction
 
 STATEMENT = Path(__file__).resolve().parents[1] / "docs/conformance.md"
@@ -72,7 +73,8 @@ _NETWORK = """
 ## Network and HTTP
 
 - HTTP/1.1, with persistent connections, `100-continue`, chunked bodies in both directions, and `HEAD` as
-  `GET` without a body. HTTP/2 and TLS are for a proxy in front.
+  `GET` without a body. HTTP/2 and TLS are for a proxy in front; offers of other protocols (`Upgrade`) are
+  ignored. A request's head may have 64 KiB: a longer one is answered 414 where it is the URI, else 431.
 - The base URI is `ISTHMUS_PUBLIC_URL`, or follows `Host` and, from trusted proxies, `Forwarded` and
   `X-Forwarded-*`.
 - Request header fields: `Accept`, `Accept-Charset`, `Accept-Encoding`, `If-None-Match`, `If-Range`,
@@ -237,6 +239,13 @@ def _retrieve() -> str:
         media range, `*` for the stored one; a range with two is read as the first, else the second. A UID
         that cannot be produced is passed over. Attributes of metadata are described in
         [json-model.md](json-model.md).
+
+        Frames, pixel data and whole instances are also made into other transfer syntaxes: whatever is decoded
+        here into Explicit VR Little Endian, RLE, JPEG lossless, JPEG-LS, JPEG 2000, HTJ2K and JPEG XL, each
+        without loss, as far as the syntax takes such samples; Available Transfer Syntax UID (0008,3002) names
+        them for each instance. Near-lossless JPEG-LS, lossy JPEG 2000, HTJ2K and JPEG XL, and JPEG baseline
+        of 8 bits are made where they are named, and never of what is lossy already; an instance made so is a
+        derived image with a SOP Instance UID of its own, the same each time.
     """
     rows = [
         (row.name, f"`{row.uid}`", f"`{row.media_type or OCTETS}`", "yes" if row.is_default else "",
@@ -248,12 +257,35 @@ def _retrieve() -> str:
         "UID",
         "Type of a frame",
         "Meant by the type alone",
-        "Objects leave in",
+        "Objects leave untouched in",
     )
-    rendered = (
-        "" if offered("GET", "/rendered") else "\n\nNo SOP class is rendered, and there are no thumbnails."
-    )
+    rendered = "\n\n" + _rendered() if offered("GET", "/rendered") else ""
     return _plain(text) + "\n\n" + _table(header, rows) + rendered
+
+
+def _rendered() -> str:
+    text = f"""
+        Images of every SOP class with pixel data are rendered whose frames can be decoded: native and
+        encapsulated uncompressed ones, RLE, JPEG (`.50`, `.51`, `.53`, `.55`, `.57`, `.70`), JPEG-LS, JPEG
+        2000, HTJ2K, JPEG XL and Deflated Image Frame. Grey ones go through Modality LUT, VOI and
+        Presentation LUT (PS3.3 C.11): the window that is asked for, else the first of the image, else its
+        first VOI LUT, else all values; frames of one animation share a range. Windows of floating point
+        images count as LINEAR_EXACT. Segments are white on black. Structured reports are rendered as text,
+        encapsulated documents leave in their own type, videos as their stream; other instances are answered
+        406. Presentation states (greyscale, colour, pseudo-colour) are applied to the images that they
+        refer to, as far as these are kept in the same study.
+
+        Media types of pictures: {_codes(PICTURES)}. Of several frames an image type shows the first, GIF
+        all of them, and a multipart has a part for each. A study or a series alone is shown by one image,
+        the middle one of the first series with images; in a multipart by everything that can be shown as
+        asked. Without `viewport` images are not scaled. `annotation` knows `patient` and `technique`.
+        `iccprofile` goes along in `image/jpeg` and `image/png`; without it colour leaves with the profile
+        that it has.
+
+        Thumbnails fit into 200 × 200 pixels unless `viewport` says otherwise, show the middle frame of the
+        middle image, and never have anything written into them. What is no image has an icon.
+    """
+    return "### Rendered\n\n" + _plain(text)
 
 
 def _store() -> str:

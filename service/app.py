@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.archive.port import Forgets, Recalls, ServedArchive
 from service.dicom.errors import ArchiveError
+from service.pixels.workshop import Workshop
 from service.settings import Settings
 from service.web import (
     bulkdata,
@@ -25,6 +26,7 @@ from service.web import (
     openapi,
     problems,
     qido,
+    rendered,
     stow,
     uri,
     wado,
@@ -65,6 +67,14 @@ ROUTES: Table = (
     ("GET", INSTANCE + "/frames", collected.retrieve_pixeldata),
     ("GET", SERIES + "/pixeldata", collected.retrieve_pixeldata),
     ("GET", STUDY + "/pixeldata", collected.retrieve_pixeldata),
+    ("GET", INSTANCE + "/frames/{frames}/rendered", rendered.retrieve_rendered),
+    ("GET", INSTANCE + "/frames/{frames}/thumbnail", rendered.retrieve_thumbnail),
+    ("GET", INSTANCE + "/rendered", rendered.retrieve_rendered),
+    ("GET", INSTANCE + "/thumbnail", rendered.retrieve_thumbnail),
+    ("GET", SERIES + "/rendered", rendered.retrieve_rendered),
+    ("GET", SERIES + "/thumbnail", rendered.retrieve_thumbnail),
+    ("GET", STUDY + "/rendered", rendered.retrieve_rendered),
+    ("GET", STUDY + "/thumbnail", rendered.retrieve_thumbnail),
     ("GET", SERIES, wado.retrieve),
     ("GET", STUDY, wado.retrieve),
     ("GET", "/wado", uri.retrieve_by_uri),
@@ -108,11 +118,17 @@ def create_app(
         uploads=Admission("store requests", settings.uploads),
         finished=FinishedAnswers(settings.metadata_cache),
         beside=beside,
+        workshop=Workshop(
+            threads=settings.pixel_threads, queue=settings.pixel_queue, cache_bytes=settings.pixel_cache
+        ),
+        waits=Crossing("pixels", threads=settings.pixel_waiting, queue=settings.pixel_queue),
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        house.workshop.close()
+        house.waits.close()
         house.reads.close()
         house.stores.close()
 

@@ -2,29 +2,39 @@
 
 import asyncio
 import contextlib
+import importlib
 import os
+import re
 import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service import leash
 from service.app import create_app
 from service.archive.open import open_archive
 from service.dicom import dictionary
 from service.settings import Settings
+from service.web.rendered import load_views
 from service.web.sendfile import Sendfile
 
 _HEAD_LIMIT = 64 << 10
 _HEAD_DEADLINE_S = 30.0
 _KEEP_ALIVE_S = 75
+_UNREAD_S = 60.0  # an answer of which nothing is read for so long is given up
+_ACKNOWLEDGED = slice(120, 128)  # tcpi_bytes_acked in Linux's struct tcp_info
 _BACKLOG = 512
+_QUIET_S = 1.0  # after the start, which loading what pictures take would slow down
+_REASONS = {408: b"Request Timeout", 414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
+# The parser gives up a request's body to whatever protocol its head offers, which is none of ours.
+_OFFER = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 
 
 def listening_socket(settings: Settings) -> socket.socket:
@@ -67,11 +77,20 @@ def serve(
         )
         server = _Server(config)
         threading.Thread(target=dictionary.load, name="dictionary", daemon=True).start()
+        threading.Thread(target=_load_codecs, name="codecs", daemon=True).start()
+        pictures = threading.Timer(_QUIET_S, load_views)
+        pictures.daemon = True
+        pictures.start()
         if leashed_to is not None:
             leash.hold(leashed_to, server.stop, grace_s=settings.drain_s + 1)
         server.run(sockets=[listener])
     finally:
         archive.close()
+
+
+def _load_codecs() -> None:
+    """Have numpy and the codecs loaded before the first picture asks for them: it takes half a second."""
+    importlib.import_module("service.pixels.transcode")
 
 
 def worker_command(listener: socket.socket, beside: tuple[str, int] | None) -> Sequence[str]:
@@ -109,36 +128,66 @@ def _escaped(query: bytes) -> bytes:
     return b"".join(b"%%%02X" % byte if byte >= 0x80 else bytes((byte,)) for byte in query)
 
 
-class _Protocol(HttpToolsProtocol):
-    """HTTP/1.1 with a deadline and a limit of size for each request's head.
+def _without_offer(data: bytes, before: bytes) -> bytes:
+    """`data`, which begin inside a head behind the bytes `before`, without the head's offers.
 
-    Text beyond ASCII in a query, which some clients do not encode, is understood.
+    A line that is not whole in them stays.
+    """
+    told = before + data
+    end = told.find(b"\r\n\r\n")
+    head = told if end < 0 else told[: end + 2]
+    begin = max(len(before) - 2, 0)  # an offer's line may follow from a line end before
+    if not _OFFER.search(head, begin):
+        return data
+    return (head[:begin] + _OFFER.sub(b"", head[begin:]))[len(before) :] + told[len(head) :]
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with a deadline and a limit of size for each request's head, and one for clients that do
+    not read: an answer that waits for them is in memory in part.
+
+    Text beyond ASCII in a query, which some clients do not encode, is understood, and offers of other
+    protocols are ignored (RFC 9110 7.8). Only what is known to be of a head is touched, never a body.
     """
 
     _head_bytes = 0
-    _in_line = True
+    _in_line = True  # what comes next begins inside a request line
     _in_query = False
+    _behind_another = False  # a request has ended within these bytes
+    _last = b""  # of what has come
     _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
+    _taken = 0
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app = Sendfile(self.app, transport)
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_timer()
+        self._forget_unread()
         super().connection_lost(exc)
+        for cycle in self._unanswered:  # the server itself tells the newest only
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         began_before = self._in_head
+        if began_before or self._in_line:
+            data = _without_offer(data, self._last if began_before else b"")
         if self._in_line:
             data = self._read_line(data)
+        self._behind_another = False
+        self._last = (self._last + data[-3:])[-3:]
         super().data_received(data)
         if began_before and self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_LIMIT:
-                self._refuse(431, "The head of the request is longer than 64 KiB.")
+                # PS3.18 8.5 has a status of its own for lists of UIDs that are too long.
+                self._refuse(414 if self._in_line else 431, "The head of the request is longer than 64 KiB.")
 
     def _read_line(self, data: bytes) -> bytes:
         """`data`, which begin inside a request line, with their part of its query escaped."""
@@ -154,18 +203,33 @@ class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head = True
         self._head_bytes = 0
+        if self._behind_another:  # so does this line: it has not been read, and may be over
+            self._in_line = False
         if self._head_timer is None:
             self._expect_head()
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        self._in_line = True
+        self._in_line = self._behind_another = True
         super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._forget_timer()
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self._unanswered.append(self.cycle)
+
+    def on_response_complete(self) -> None:
+        self._unanswered.popleft()
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._watch_reader()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
@@ -188,13 +252,40 @@ class _Protocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _watch_reader(self) -> None:
+        """See from time to time that the client takes something, as long as something waits for it."""
+        if self._unread_timer is None and sys.platform == "linux":
+            self._taken = self._acknowledged()
+            self._unread_timer = self.loop.call_later(_UNREAD_S, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        self._unread_timer = None
+        if not self.transport.get_write_buffer_size():
+            return
+        if self._acknowledged() > self._taken:
+            self._watch_reader()
+        else:
+            self.transport.abort()
+
+    def _acknowledged(self) -> int:
+        """How many bytes the client's side has acknowledged, as the kernel counts them."""
+        own = os.dup(self.transport.get_extra_info("socket").fileno())
+        with socket.socket(fileno=own) as same:
+            told = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop)
+        return int.from_bytes(told[_ACKNOWLEDGED], sys.byteorder)
+
+    def _forget_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
     def _late(self) -> None:
         self._head_timer = None
         if not self.transport.is_closing():
             self._refuse(408, "The head of the request did not come in time.")
 
     def _refuse(self, status: int, detail: str) -> None:
-        reason = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}[status]
+        reason = _REASONS[status]
         body = detail.encode("ascii")
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()  # an answer is on its way: nothing may be written into it

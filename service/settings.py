@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from service.dicom.syntaxes import BY_UID, ROOT
 from service.environment import SettingError, integer, one_of, size, text
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -16,6 +17,8 @@ AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ORIGIN = re.compile(rf"(https?)://({AUTHORITY.pattern})/?", re.IGNORECASE)
 _PUBLIC_URL = re.compile(rf"https?://{AUTHORITY.pattern}(?:/[A-Za-z0-9._~%+-]+)*/?")
+# Frames that browsers do not decode (JPEG XL, Deflated Image Frame, Encapsulated Uncompressed).
+_DECODED = (".4.110", ".4.111", ".4.112", ".8.1", ".1.98")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -52,6 +55,15 @@ class Settings:
     batch_bytes: int = 16 << 20
     read_block: int = 1 << 20
     metadata_cache: int = 64 << 20
+    pixel_queue: int = 64
+    pixel_cache: int = 128 << 20
+    pixel_waiting: int = 32
+    decoded_syntaxes: tuple[str, ...] = tuple(ROOT + tail for tail in _DECODED)
+
+    @property
+    def pixel_threads(self) -> int:
+        """How many threads of one process work on pixels: its share of the CPUs."""
+        return max(_allowed_cpus() // self.workers, 1)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
@@ -85,6 +97,9 @@ class Settings:
             public_url=_public_url(environ),
             trusted_proxies=_networks(environ, "ISTHMUS_TRUSTED_PROXIES"),
             cors=_origins(environ, "ISTHMUS_CORS", default.cors),
+            pixel_queue=integer(environ, "ISTHMUS_PIXEL_QUEUE", default.pixel_queue, least=1, most=10_000),
+            pixel_cache=size(environ, "ISTHMUS_PIXEL_CACHE", default.pixel_cache, least=0),
+            decoded_syntaxes=_syntaxes(environ, "ISTHMUS_DECODED_SYNTAXES", default.decoded_syntaxes),
         )
 
 
@@ -129,6 +144,17 @@ def _origins(environ: Mapping[str, str], name: str, default: tuple[str, ...]) ->
             )
         origins.append(item if match is None else _as_origin(match[1].lower(), match[2].lower()))
     return tuple(origins)
+
+
+def _syntaxes(environ: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Transfer syntaxes by their UIDs; `none` for none."""
+    items = _items(environ, name)
+    if not items or items == ["none"]:
+        return () if items else default
+    for item in items:
+        if item not in BY_UID:
+            raise SettingError(f"{name} must be a list of UIDs of transfer syntaxes; it has {item!r}.")
+    return tuple(items)
 
 
 def _as_origin(scheme: str, host: str) -> str:

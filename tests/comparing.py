@@ -67,7 +67,7 @@ def wrong_frame(site: Site, url: str, row: dict[str, str], before: Dataset) -> l
     )
     stored = before.PixelData
     if syntax.big_endian and before["PixelData"].VR == "OW":
-        stored = turned(stored, 2)
+        stored = turned(stored, max(2, before.BitsAllocated // 8))
     first = before.Rows * before.Columns * before.get("SamplesPerPixel", 1) * before.BitsAllocated // 8
     if row["photometric"] == "YBR_FULL_422":
         first = first * 2 // 3

@@ -62,7 +62,10 @@ def differences(stored: Dataset, sent: Dataset, *, big_endian: bool, where: str 
         values = [one.value, other.value]
         if isinstance(values[0], bytes) and isinstance(values[1], bytes):
             if big_endian:
-                values[0] = turned(values[0], WORDS.get(one.VR, 1))
+                width = WORDS.get(one.VR, 1)
+                if width > 1 and one.tag == 0x7FE00010:  # all four bytes of samples of 32 bits
+                    width = max(width, stored.BitsAllocated // 8)
+                values[0] = turned(values[0], width)
             values = [value.rstrip(b"\0") for value in values]
         if values[0] != values[1] and repr(values[0]) != repr(values[1]):
             found.append(f"{here} {one.VR} value")

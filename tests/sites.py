@@ -1,12 +1,14 @@
 """A site: an archive in memory and a client of its web face."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2 as httpx
 from starlette.testclient import TestClient
 
 from service.archive.objects import ObjectArchive
 from service.store.memory import MemoryStore
+from service.web.request import House
 
 ROOT = "http://testserver/dicom-web"
 
@@ -18,6 +20,16 @@ class Site:
     archive: ObjectArchive
     store: MemoryStore
     client: TestClient
+
+    @property
+    def house(self) -> House:
+        """What the application was made with."""
+        app: Any = self.client.app
+        while not hasattr(app, "state"):
+            app = app._app
+        house = app.state.house
+        assert isinstance(house, House)
+        return house
 
     def get(self, path: str, accept: str | None = None, **headers: str) -> httpx.Response:
         """GET; `path` may be a whole URL."""

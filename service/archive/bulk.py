@@ -5,7 +5,7 @@ from collections.abc import Buffer, Callable, Iterator
 from functools import partial
 
 from service.archive.codestreams import codestream
-from service.archive.frames import frames_of, turned
+from service.archive.frames import frames_of, turned, word_bytes
 from service.archive.port import Archive
 from service.archive.reading import MAX_READ, Content, InflatedRuns, value_blocks
 from service.dicom.errors import NotDicom, NotFound, Superseded
@@ -40,6 +40,8 @@ def bulk_value(
             raise NotFound("A deflated object holds no fragments that could be told apart.")
         return _fragments(archive, held, extent, block_size)
     width = WORD.get(found.vr, 1) if syntax.big_endian else 1
+    if width > 1 and held.pixels is not None and held.shape is not None and path == (held.pixels.tag,):
+        width = word_bytes(held.shape, held.pixels)
     blocks = partial(_blocks, archive, held, extent, width, block_size)
     if syntax.deflated or width > 1:
         return Content(extent.length, blocks)
@@ -79,6 +81,14 @@ def pixel_parts(
             return held.shape.frames, partial(_frame_contents, archive, held, held.shape.frames, block_size)
     whole = partial(_fragments, archive, held, pixels.extent, block_size)
     return 1, lambda: iter((whole(),))
+
+
+def are_told_apart(archive: Archive, held: Held) -> bool:
+    """Whether it is known where each frame of encapsulated pixel data lies."""
+    try:
+        return held.shape is not None and archive.frames(held, [1, held.shape.frames]) is not None
+    except NotFound:
+        return False
 
 
 def _frame_contents(archive: Archive, held: Held, count: int, block_size: int) -> Iterator[Content]:

@@ -72,7 +72,7 @@ def _native(
     block_size: int,
 ) -> list[Frame]:
     syntax = BY_UID[held.syntax]
-    width = WORD.get(pixels.vr, 1) if syntax.big_endian else 1
+    width = word_bytes(shape, pixels) if syntax.big_endian else 1
     spans = [_span(shape, pixels, number, width) for number in numbers]
     windows = _Windows(archive, held, [span.extent for span in spans], block_size)
     plain = width == 1 and not syntax.deflated
@@ -96,6 +96,15 @@ def _native(
         return Content(span.size, partial(blocks, span), bound, partial(run, span), lend=lend)
 
     return [Frame(number, content(span)) for number, span in zip(numbers, spans, strict=True)]
+
+
+def word_bytes(shape: PixelShape, pixels: PixelPlace) -> int:
+    """The bytes of a word of big endian pixel data: of a sample, where it is wider than a word of the VR.
+
+    Of samples of 32 bits in OW writers turn all four bytes, whatever PS3.5 says of words.
+    """
+    word = WORD.get(pixels.vr, 1)
+    return max(word, shape.bits_allocated // 8) if word > 1 else 1
 
 
 def _deflated_runs(archive: Archive, held: Held, numbers: Sequence[int], block_size: int) -> InflatedRuns:
@@ -199,11 +208,12 @@ class _Windows:
 
     def read(self, extent: Extent) -> memoryview:
         """The bytes of one of the extents that were announced."""
-        if self._last is None or not _covers(self._last[0], extent):
+        last = self._last  # several threads may be here, each with the window that it needs
+        if last is None or not _covers(last[0], extent):
             window = self._reads[bisect.bisect_right(self._firsts, extent.offset) - 1]
             window = window if _covers(window, extent) else extent
-            self._last = (window, memoryview(self._archive.read(self._held, window)))
-        window, data = self._last
+            last = self._last = (window, memoryview(self._archive.read(self._held, window)))
+        window, data = last
         return data[extent.offset - window.offset : extent.end - window.offset]
 
 

@@ -157,6 +157,7 @@ def _asks(alternatives: Sequence[str]) -> bool:
 
 
 _READERS = {"DA": date, "TM": time, "DT": date_time}
+_LONGEST_RANGE = 100  # characters: two date-times, and room for spaces
 _FORMS = {
     "DA": "a date YYYYMMDD or a range of two, joined by a hyphen, one of which may be left out",
     "TM": "a time HHMMSS or a range of two, joined by a hyphen, one of which may be left out",
@@ -172,7 +173,8 @@ def _read_moment(path: tuple[int, ...], vr: str, name: str, text: str) -> Filter
         if vr == "DA" and first != last:
             return Filter(path, vr, Match.RANGE, (first, last))
         return Filter(path, vr, Match.ANY, (first,))
-    for at in (place for place, character in enumerate(text) if character == "-"):
+    hyphens = [place for place, character in enumerate(text[:_LONGEST_RANGE]) if character == "-"]
+    for at in hyphens:
         low, high = text[:at].strip(), text[at + 1 :].strip()
         begin = read(low) if low else ""
         end = read(high, last=True) if high else ""

@@ -27,12 +27,15 @@ def entry_of(tag: int) -> tuple[str, str] | None:
     return None if row is None else (row[0], row[4])
 
 
-@functools.lru_cache(maxsize=8192)
 def private_vr_of(creator: str, tag: int) -> str | None:
     """The VR that the vendor of `creator` gives a private element, where it is known."""
-    rows: Mapping[str, tuple[str, ...]] | None = _private().private_dictionaries.get(creator)
-    if rows is None:
-        return None
+    # Only known names are remembered: others may be anything, and of any length.
+    return _private_vr_of(creator, tag) if creator in _private().private_dictionaries else None
+
+
+@functools.lru_cache(maxsize=8192)
+def _private_vr_of(creator: str, tag: int) -> str | None:
+    rows: Mapping[str, tuple[str, ...]] = _private().private_dictionaries[creator]
     digits = f"{tag:08X}"
     for key in (digits, f"{digits[:4]}xx{digits[6:]}", f"{digits[:2]}xxxx{digits[6:]}"):
         if key in rows:

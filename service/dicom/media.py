@@ -71,7 +71,8 @@ class Representation:
 
     `octets` says that a request for application/octet-stream in any transfer syntax is answered by it
     too: clients ask so for frames as they are stored. `default` says that it is meant where the type
-    is named without a transfer syntax.
+    is named without a transfer syntax. `named` says that nothing but the name of its transfer syntax
+    means it: it loses something that nobody loses unasked.
     """
 
     media_type: str
@@ -79,6 +80,7 @@ class Representation:
     multipart: bool = False
     octets: bool = False
     default: bool = False
+    named: bool = False
 
     @property
     def content_type(self) -> str:
@@ -252,6 +254,8 @@ def _type_specificity(media_range: MediaRange, offer: Representation) -> int | N
 def _syntax_specificity(media_range: MediaRange, offer: Representation) -> int | None:
     if offer.syntax in media_range.syntaxes:
         return 2
+    if offer.named:
+        return None
     if ANY in media_range.syntaxes:
         return 1
     if media_range.syntaxes:

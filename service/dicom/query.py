@@ -21,6 +21,7 @@ _INCLUDE = ("includefield", "includeField")  # the second stands in several vend
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _SINGLE = frozenset((*_FLAGS, "limit", "offset"))
 _MOST_KEYS = 100
+_BEYOND = 10**15  # more matches than there are
 _QUERY_LEVEL = 0x00080052
 _ORDER = "orderby"
 _NOT_KEYS = frozenset((*_SINGLE, *_INCLUDE, _ORDER, "accept", "charset"))
@@ -127,9 +128,9 @@ def _count(options: dict[str, str], name: str, default: int) -> int:
     text = options.get(name, "").strip()
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
         raise BadRequest(f"{name} must be a whole number, 0 or more.")
-    return int(text)
+    return min(int(text), _BEYOND)  # clients say "all" by the largest number that they have
 
 
 def _included(params: Sequence[tuple[str, str]]) -> tuple[list[int], bool]:

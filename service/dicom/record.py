@@ -11,6 +11,18 @@ BASE_SLOT = b"\x00"  # the DICOMweb root, as the client sees it
 SYNTAXES_SLOT = b"\x01"  # the values of Available Transfer Syntax UID (0008,3002)
 
 
+def syntax_and_pixels(syntax: str, shape: PixelShape | None, pixels: PixelPlace | None) -> str:
+    """What the syntaxes in which an instance is available depend on, in one text for many like it.
+
+    Its stored transfer syntax and, where it has pixel data whose shape is known, their tag, samples, Bits
+    Allocated, Bits Stored, Pixel Representation and Photometric Interpretation, separated by bars.
+    """
+    if shape is None or pixels is None:
+        return syntax
+    told = (pixels.tag, shape.samples, shape.bits_allocated, shape.bits_stored, int(shape.signed))
+    return "|".join((syntax, *map(str, told), shape.photometric))
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What the index keeps of an instance's attributes, made by `attributes.describe`.

@@ -7,7 +7,7 @@ defined length it costs what follows it there, elsewhere the data set cannot be 
 """
 
 import struct
-from collections.abc import Buffer, Callable, Iterator
+from collections.abc import Buffer, Callable, Iterator, Mapping
 
 from service.dicom.elements import (
     EXPLICIT,
@@ -28,24 +28,36 @@ from service.dicom.vr import BINARY, LONG, PIXEL_DATA, WORD, is_private_creator
 
 Read = Callable[[Extent], Buffer]
 
+_NOTHING: Mapping[int, bytes | None] = {}
 _MAX_DEPTH = 64  # as the header walker
 _MAX_DELIMITED = 32 << 20
 _WINDOW = 64 << 10
 _HEAD = 12  # bytes of the longest element head
-_PIXEL_REPRESENTATION = 0x00280103
+_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00280100, 0x00280103, 0x7FE00010
 _ENCAPSULATED = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
 _ITEM_BEGINS = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
 _ITEM_ENDS = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
 _SEQUENCE_ENDS = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
-def explicit_little(read: Read, extent: Extent, encoding: Encoding, *, block_size: int) -> Iterator[bytes]:
+def explicit_little(
+    read: Read,
+    extent: Extent,
+    encoding: Encoding,
+    *,
+    block_size: int,
+    changed: Mapping[int, bytes | None] = _NOTHING,
+) -> Iterator[bytes]:
     """The data set that lies in `extent`, as blocks of Explicit VR Little Endian.
 
-    `read` gives any bytes of the object, up to `block_size` at a time. `NotDicom` if it cannot be walked.
+    `read` gives any bytes of the object, up to `block_size` at a time. `changed` holds top-level elements
+    by tag that take the place of those there or come beside them, or `None` for those that go.
+    `NotDicom` if it cannot be walked.
     """
     whole_words = max(block_size // 8, 1) * 8
     cursor = _Cursor(read, extent.offset, extent.end, whole_words)
+    cursor.pending = sorted((tag for tag in changed), reverse=True)
+    cursor.changed = changed
     encoding = actual_encoding(cursor.peek(), 0, encoding)
     gathered: list[bytes] = []
     size = 0
@@ -56,6 +68,7 @@ def explicit_little(read: Read, extent: Extent, encoding: Encoding, *, block_siz
             if size >= _WINDOW:
                 yield b"".join(gathered)
                 gathered, size = [], 0
+        gathered += cursor.due(None)
     except _Damaged:
         raise NotDicom("The data set cannot be walked to its end.") from None
     yield b"".join(gathered)
@@ -84,6 +97,17 @@ class _Cursor:
         self._base = position
         self._window = b""
         self.position = position
+        self.changed: Mapping[int, bytes | None] = _NOTHING
+        self.pending: list[int] = []
+        self.dropping = False
+        self.allocated = 0  # bits, of a sample of the pixel data
+
+    def due(self, tag: int | None) -> list[bytes]:
+        """The changed elements that come before `tag`, or all that are left."""
+        found: list[bytes] = []
+        while self.pending and (tag is None or self.pending[-1] <= tag):
+            found.append(self.changed[self.pending.pop()] or b"")
+        return found
 
     def peek(self) -> bytes:
         """The next bytes, enough for the head of an element; the cursor stays."""
@@ -146,20 +170,43 @@ def _data_set(cursor: _Cursor, end: int | None, limit: int, scope: Scope) -> Ite
             return
         if head.tag >> 16 == 0xFFFE:
             raise _Damaged
-        vr = head.vr if head.vr not in ("", "??") else _vr(head, scope)
-        if head.length != UNDEFINED and cursor.position + head.length > limit:
-            raise _Damaged
-        if head.length == UNDEFINED and (head.tag in PIXEL_DATA or vr in _ENCAPSULATED):
-            raise NotDicom("Encapsulated data stand in a transfer syntax that does not allow them.")
-        if head.length == UNDEFINED and vr not in ("SQ", "UN") and not _holds_items(cursor, scope):
-            yield from _delimited(cursor, head, vr, limit, scope)
-        elif vr == "SQ" or head.length == UNDEFINED:
-            yield from _sequence(cursor, head, vr, limit, scope)
-        elif head.tag & 0xFFFF == 0:
-            for _ in cursor.value(head.length):
+        if scope.outer is None and cursor.pending:
+            yield from cursor.due(head.tag)
+        if scope.outer is None and head.tag in cursor.changed:
+            cursor.dropping = True
+            for _ in _any_element(cursor, head, limit, scope):
                 pass
-        else:
-            yield from _element(cursor, head, vr, scope)
+            cursor.dropping = False
+            continue
+        yield from _any_element(cursor, head, limit, scope)
+
+
+def _any_element(cursor: _Cursor, head: Head, limit: int, scope: Scope) -> Iterator[bytes]:
+    """The element whose head has been read, whatever it holds."""
+    vr = head.vr if head.vr not in ("", "??") else _vr(head, scope)
+    if head.length != UNDEFINED and cursor.position + head.length > limit:
+        raise _Damaged
+    if head.length == UNDEFINED and (head.tag in PIXEL_DATA or vr in _ENCAPSULATED):
+        if not cursor.dropping:
+            raise NotDicom("Encapsulated data stand in a transfer syntax that does not allow them.")
+        _pass_fragments(cursor, limit, scope)
+    elif head.length == UNDEFINED and vr not in ("SQ", "UN") and not _holds_items(cursor, scope):
+        yield from _delimited(cursor, head, vr, limit, scope)
+    elif vr == "SQ" or head.length == UNDEFINED:
+        yield from _sequence(cursor, head, vr, limit, scope)
+    elif head.tag & 0xFFFF == 0:
+        for _ in cursor.value(head.length):
+            pass
+    else:
+        yield from _element(cursor, head, vr, scope)
+
+
+def _pass_fragments(cursor: _Cursor, limit: int, scope: Scope) -> None:
+    """Move behind the items of an encapsulated value and their delimiter."""
+    while (item := cursor.head(scope.encoding, limit)).tag != SEQUENCE_END:
+        if item.tag != ITEM or item.length == UNDEFINED or cursor.position + item.length > limit:
+            raise _Damaged
+        cursor.position += item.length
 
 
 def _vr(head: Head, scope: Scope) -> str:
@@ -239,6 +286,9 @@ def _element(cursor: _Cursor, head: Head, vr: str, scope: Scope) -> Iterator[byt
         vr = "UN"  # PS3.5 6.2.2: the length does not fit the field that the VR has
     yield _head(head.tag, vr, padded)
     width = WORD.get(vr, 1) if scope.encoding.big_endian else 1
+    if width > 1 and head.tag == _PIXEL_DATA and scope.outer is None:
+        # Of samples of 32 bits in OW writers turn all four bytes, whatever PS3.5 says of words.
+        width = max(width, cursor.allocated // 8)
     remembered = b""
     for block in cursor.value(head.length):
         turned = swapped(block, width) if width > 1 else block
@@ -251,6 +301,8 @@ def _element(cursor: _Cursor, head: Head, vr: str, scope: Scope) -> Iterator[byt
         scope.reserve(head.tag, remembered[: head.length].decode("latin-1").strip(" \0"))
     elif head.tag == _PIXEL_REPRESENTATION:
         scope.signed = remembered[:2] == b"\x01\x00"
+    elif head.tag == _BITS_ALLOCATED and scope.outer is None:
+        cursor.allocated = int.from_bytes(remembered[:2], "little")
 
 
 def _head(tag: int, vr: str, length: int) -> bytes:

@@ -20,6 +20,7 @@ from service.dicom.syntaxes import Syntax, syntax_of
 _WINDOW = 32 << 10
 _SOP_CLASS = 0x00080016
 _SOP_INSTANCE = 0x00080018
+_LONGEST_CODE = 16  # characters of a CS value (PS3.5 6.2)
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _PIXEL_DATA = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _MAX_EXTENDED_TABLE = 8 << 22
@@ -344,7 +345,7 @@ def _shape(walker: Walker, findings: list[str]) -> PixelShape | None:
         samples,
         bits,
         frames,
-        walker.text(0x00280004) or "",
+        (walker.text(0x00280004) or "")[:_LONGEST_CODE],
         stored,
         high_bit=_number(walker, 0x00280102, stored - 1, stored - 1, bits - 1, findings),
         signed=_number(walker, 0x00280103, 0, 0, 1, findings) == 1,

@@ -1,7 +1,6 @@
 """Transfer syntaxes as rows of data (PS3.5 section 10 and annex A, PS3.6 annex A, PS3.18 8.7.3)."""
 
 import enum
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -141,15 +140,6 @@ def syntax_of(uid: str) -> Syntax | None:
 
 
 def available(stored: str) -> tuple[str, ...]:
-    """The values of Available Transfer Syntax UID (0008,3002) for an object stored in `stored`.
-
-    What can be sent without loss, the one that needs no work first (PS3.4 C.6.1.1.5.2).
-    """
+    """The transfer syntaxes in which an object stored in `stored` can be sent without touching its pixels."""
     syntax = BY_UID[stored]
     return (stored,) if syntax.leaves_as_stored else (EXPLICIT_LE,)
-
-
-@functools.cache
-def available_values(stored: str) -> bytes:
-    """`available` as the inside of a JSON array."""
-    return ",".join(f'"{uid}"' for uid in available(stored)).encode("ascii")

@@ -184,11 +184,20 @@ def registration(term: str) -> str | None:
 
 
 DEFAULT = CharacterSet(numbers=(), codec=None)
+_LONGEST_DECLARATION = 1024
+
+
+def character_set(value: bytes) -> tuple[CharacterSet, bool]:
+    """What the value of Specific Character Set declares, and whether all its terms are known.
+
+    Of a value that is longer than all terms together would be, the beginning counts.
+    """
+    charset, clean = _character_set(value[:_LONGEST_DECLARATION])
+    return charset, clean and len(value) <= _LONGEST_DECLARATION
 
 
 @functools.lru_cache(maxsize=256)
-def character_set(value: bytes) -> tuple[CharacterSet, bool]:
-    """What the value of Specific Character Set declares, and whether all its terms are known."""
+def _character_set(value: bytes) -> tuple[CharacterSet, bool]:
     terms = value.decode("latin_1").split("\\")
     numbers = [registration(term) for term in terms]
     known = tuple(number for number in numbers if number is not None)

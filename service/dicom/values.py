@@ -20,7 +20,8 @@ TEXTS = frozenset(("AE", "AS", "AT", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "
 WILDCARDS = frozenset(("AE", "CS", "LO", "PN", "SH", "UC", "LT", "ST", "UR", "UT"))
 UNSPLIT = frozenset(("LT", "ST", "UR", "UT"))
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_LONGEST_NUMBER = 64
 # ACR-NEMA wrote dates with dots and times with colons; both still occur.
 _DATE = re.compile(r"(\d{4})(?:([./-]?)(\d\d)(?:\2(\d\d))?)?", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,9}))?)?)?", re.ASCII)
@@ -52,7 +53,7 @@ def comparable(vr: str, value: object) -> Comparable | None:
 
 def number(text: str) -> int | float | None:
     """An integer string, decimal string or binary number by its value."""
-    if not _NUMBER.fullmatch(text) or len(text) > 64:
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         return None
     try:
         whole = int(text)

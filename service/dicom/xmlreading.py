@@ -72,6 +72,7 @@ class _DataSet:
 
     def finished(self) -> dict[str, Any]:
         blocks = _Blocks(self.placed)
+        blocks.require_creators()
         for tag, creator, attribute in self.private:
             self.placed[blocks.place(tag, creator)] = attribute
         return {f"{tag:08X}": self.placed[tag] for tag in sorted(self.placed)}
@@ -91,6 +92,13 @@ class _Blocks:
                 self._owners[tag] = str(values[0])
                 self._blocks[tag >> 16 << 16, str(values[0])].append(tag)
         self._used = {block_of(tag) for tag in placed if tag & 0x10000 and tag & 0xFFFF > 0xFF}
+
+    def require_creators(self) -> None:
+        """`NotDicom` for an attribute of nobody's: it would lie where private creators are named."""
+        for tag, attribute in self._placed.items():
+            nobodys = tag & 0x10000 and 0 < tag & 0xFFFF < 0x100 and tag not in self._used
+            if nobodys and not (is_private_creator(tag) and attribute["vr"] == "LO"):
+                raise NotDicom(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) lacks its privateCreator (PS3.19 A.1).")
 
     def place(self, tag: int, creator: str) -> int:
         """The tag of an attribute of `creator`, given as `gggg00ee`, or whole as some writers do."""
@@ -220,9 +228,9 @@ def _attribute(attributes: dict[str, str]) -> _Attribute:
     written = attributes.get("tag", "")
     if not _TAG.fullmatch(written):
         raise NotDicom("A DicomAttribute has no tag of 8 hexadecimal digits (PS3.19 A.1).")
-    tag = int(written, 16)
-    vr = attributes.get("vr") or settle(dictionary_entry(tag), signed=False, words=0)
-    return _Attribute(tag, vr, attributes.get("privateCreator"))
+    tag, creator = int(written, 16), attributes.get("privateCreator") or None
+    known = "LO" if creator is None and is_private_creator(tag) else dictionary_entry(tag)
+    return _Attribute(tag, attributes.get("vr") or settle(known, signed=False, words=0), creator)
 
 
 def _number(written: str | None) -> int | None:

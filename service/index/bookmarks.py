@@ -32,7 +32,8 @@ class Bookmark:
 class Bookmarks:
     """The ends of recent pages, by search; used from many threads.
 
-    Of a search only a digest is kept, since its keys may name patients.
+    Of a search only a digest is kept, since its keys may name patients, as places may; those go with
+    the first page that is noted after their time.
     """
 
     def __init__(
@@ -65,15 +66,28 @@ class Bookmarks:
         """Note that the page of `query` had `found` matches, the last of them at `place`."""
         search = _digest(query)
         offset = query.offset + found
+        now = self._clock()
         with self._guard:
+            self._forget(now - self._lifetime_s)
             pages = self._searches.setdefault(search, OrderedDict())
             self._searches.move_to_end(search)
-            pages[offset] = (place, self._clock())
+            pages[offset] = (place, now)
             pages.move_to_end(offset)
             if len(pages) > _PAGES:
                 pages.popitem(last=False)
             if len(self._searches) > _SEARCHES:
                 self._searches.popitem(last=False)
+
+    def _forget(self, oldest: float) -> None:
+        """Drop what is too old; searches and their pages stand in the order in which they were noted last."""
+        while self._searches:
+            search = next(iter(self._searches))
+            pages = self._searches[search]
+            while pages and next(iter(pages.values()))[1] < oldest:
+                pages.popitem(last=False)
+            if pages:
+                return
+            del self._searches[search]
 
 
 def _digest(query: Query) -> bytes:

@@ -11,7 +11,7 @@ import apsw
 
 from service.dicom.errors import IndexUnavailable, TooMany
 from service.dicom.zones import zoned_date, zoned_time
-from service.index.documents import Dictionaries
+from service.index.documents import Dictionaries, new_era
 from service.index.migrations import pending, schema_files
 from service.index.turns import Turns
 
@@ -80,8 +80,8 @@ class Link:
                     self.connection.execute("ROLLBACK")
                 raise
 
-    def migrate(self) -> None:
-        """Apply the schema files that the database lacks."""
+    def migrate(self) -> int:
+        """Apply the schema files that the database lacks; the era of the index, given to it once."""
         files = schema_files("sqlite")
         with self.writing() as connection:
             connection.execute(
@@ -95,6 +95,11 @@ class Link:
             for file in pending(files, int(str(applied)), int(str(oldest))):
                 connection.execute(file.sql)
                 connection.execute("INSERT INTO schema_step VALUES (?, ?)", (file.number, file.oldest))
+            era = int(str(next(connection.execute("PRAGMA user_version"))[0]))
+            if not era:
+                era = new_era()
+                connection.execute(f"PRAGMA user_version = {era}")  # which takes no bound parameter
+        return era
 
     def close(self) -> None:
         self.connection.close()

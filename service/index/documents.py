@@ -4,6 +4,7 @@ Instances of a series differ in little but positions, UIDs and times, so that th
 zstandard as a dictionary, leaves a few hundred bytes of each.
 """
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ _LEVEL = 3
 _DICTIONARY_BYTES = 128 * 1024  # of the first instance; beyond it a document repeats itself
 _KEPT = 64  # dictionaries of recent series, per connection
 
-# Stands for the base URL while a document is parsed: a code point that no text may hold.
-_BASE_STAND_IN = "\ufdd0"
+# Stands for the base URL while a document is parsed: nobody could put it into a text beforehand.
+_BASE_STAND_IN = f"\ufdd0{secrets.token_hex(8)}"
 
 
 def new_dictionary(document: bytes) -> bytes:
@@ -66,7 +67,7 @@ def unpack(packed: bytes, dictionary: zstandard.ZstdCompressionDict) -> bytes:
 class PackedDocuments:
     """The documents of a resource, read in one snapshot and unpacked one at a time.
 
-    `rows` holds (series row, packed JSON, transfer syntax); `dictionaries` is by series row, as stored.
+    `rows` holds (series row, packed JSON, syntax and pixels); `dictionaries` is by series row, as stored.
     """
 
     generation: str
@@ -87,9 +88,17 @@ class PackedDocuments:
             yield reader.decompress(packed), syntax
 
 
-def generation(count: int, last: int | None, total: int | None) -> str:
-    """The tag of a resource that has `count` rows, of which `last` is the highest and `total` the sum."""
-    return f"{count}-{last or 0}-{total or 0}"
+def generation(era: int, count: int, last: int | None, total: int | None) -> str:
+    """The tag of a resource that has `count` rows, of which `last` is the highest and `total` the sum.
+
+    `era` tells the index from another one whose rows have the same numbers.
+    """
+    return f"{count}-{last or 0}-{total or 0}-{era:x}"
+
+
+def new_era() -> int:
+    """A number that no other index has, but by chance: from 1 up to 31 bits."""
+    return secrets.randbelow(0x7FFFFFFF) + 1
 
 
 def parse(document: bytes) -> dict[str, object]:

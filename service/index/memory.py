@@ -23,12 +23,12 @@ from service.dicom.frames import Extent
 from service.dicom.matching import in_zone, matches
 from service.dicom.privates import as_asked
 from service.dicom.query import Query
-from service.dicom.record import Held, InstanceRecord
+from service.dicom.record import Held, InstanceRecord, syntax_and_pixels
 from service.dicom.resource import InstanceKey, Level, Resource
 from service.dicom.sorting import total_order
 from service.index.answers import COUNTED, Hit, Writer, needs_document, page
 from service.index.bookmarks import Bookmarks
-from service.index.documents import generation, parse
+from service.index.documents import generation, new_era, parse
 from service.index.ordering import Place, sort_key
 from service.index.port import Added, Answer, Documents, OnDuplicate, Outcome
 from service.index.statements import divide
@@ -59,7 +59,7 @@ class _Documents:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[tuple[bytes, str]]:
-        return ((row.record.json, row.record.syntax) for row in self.rows)
+        return ((row.record.json, _syntax_and_pixels(row)) for row in self.rows)
 
 
 class MemoryIndex:
@@ -70,6 +70,7 @@ class MemoryIndex:
         self._rows: dict[InstanceKey, _Row] = {}
         self._doomed: dict[str, None] = {}
         self._last = 0
+        self._era = new_era()
         self._bookmarks = Bookmarks()
 
     def close(self) -> None:
@@ -135,7 +136,8 @@ class MemoryIndex:
             begin = before + bookmark.skip
         chosen = found[begin : begin + query.limit]
         answers = _written(query, chosen)
-        syntaxes = [one.hit.syntax for one in chosen[: len(answers)]] if query.level is Level.INSTANCE else []
+        told = chosen[: len(answers)] if query.level is Level.INSTANCE else []
+        syntaxes = [_syntax_and_pixels(one.row) for one in told]
         if answers and not residual:
             self._bookmarks.keep(query, len(answers), chosen[len(answers) - 1].place)
         total = None if answers and query.offset + len(answers) > COUNTED else len(found)
@@ -149,7 +151,7 @@ class MemoryIndex:
         with self._guard:
             rows = self._within(resource)
         numbers = [row.number for row in rows]
-        current = generation(len(rows), max(numbers, default=0), sum(numbers))
+        current = generation(self._era, len(rows), max(numbers, default=0), sum(numbers))
         return None if current == unless else _Documents(current, rows)
 
     def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
@@ -288,6 +290,8 @@ class _Candidates:
     def _all(self) -> Iterator[_Candidate]:
         level = self._query.level
         for study, members in self._by_study.items():
+            if self._query.study not in (None, study):
+                continue
             sizes = Counter(_series_of(row) for row in members)
             modalities = {self._series[key].column(Level.SERIES, "modality") for key in sizes} - {None}
             chosen: Iterable[_Row] = members
@@ -356,6 +360,11 @@ class _Candidates:
                 dataset[f"{path[0]:08X}"] = element
         told = _told(row, hit).items()
         return dataset | {f"{tag:08X}": {"vr": vr, "Value": values} for tag, (vr, values) in told}
+
+
+def _syntax_and_pixels(row: _Row) -> str:
+    record = row.record
+    return syntax_and_pixels(record.syntax, record.shape, record.pixels)
 
 
 def _told(row: _Row, hit: Hit) -> dict[int, tuple[str, list[Any]]]:

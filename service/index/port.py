@@ -41,8 +41,8 @@ class Answer:
     """The matches of a search: complete DICOM JSON objects with slots, in order.
 
     `remaining` counts further matches behind this page; `at_least` says that there may be more of them.
-    `total` is the number of all matches where it was counted (below 10,001). `syntaxes` holds the stored
-    transfer syntax of each match of a search for instances, and is empty for others.
+    `total` is the number of all matches where it was counted (below 10,001). `syntaxes` holds for each
+    match of a search for instances what `record.syntax_and_pixels` gives, and is empty for others.
     """
 
     matches: Sequence[bytes]
@@ -66,7 +66,7 @@ class Documents(Protocol):
         ...
 
     def __iter__(self) -> Iterator[tuple[bytes, str]]:
-        """JSON with slots and the stored transfer syntax of each instance, in the order of `locate`."""
+        """JSON with slots and `record.syntax_and_pixels` of each instance, in the order of `locate`."""
         ...
 
 

@@ -55,7 +55,12 @@ _HELD = (
     " i.data_offset, i.head_fits "
 )
 _GENERATION = "SELECT count(*), max(i.id), sum(i.id) "
-_DOCUMENTS = "SELECT e.id, i.json, i.syntax "
+# As `record.syntax_and_pixels`: a missing shape or place makes the sum of texts NULL.
+_SYNTAX_AND_PIXELS = (
+    "coalesce(i.syntax || '|' || i.pixel_tag || '|' || i.shape_samples || '|' || i.shape_bits || '|' ||"
+    " i.shape_stored || '|' || i.shape_signed || '|' || i.shape_photometric, i.syntax)"
+)
+_DOCUMENTS = f"SELECT e.id, i.json, {_SYNTAX_AND_PIXELS} "
 _DICTIONARIES = "SELECT e.id, e.dictionary FROM study s JOIN series e ON e.study = s.id WHERE s.study_uid = ?"
 _ONE_DOCUMENT = (
     "SELECT i.json, e.id, e.dictionary FROM instance i JOIN series e ON e.id = i.series WHERE i.id = ?"
@@ -64,7 +69,7 @@ _ONE_DOCUMENT = (
 # What an answer is made of; the first column is the row whose document stands for the match.
 _STUDY_COLUMNS = "s.study_uid, s.summary, s.modalities, s.series_count, s.study_count"
 _SERIES_COLUMNS = "e.series_uid, e.summary, e.series_size"
-_INSTANCE_COLUMNS = "i.instance_uid, i.summary, i.syntax"
+_INSTANCE_COLUMNS = f"i.instance_uid, i.summary, i.syntax, {_SYNTAX_AND_PIXELS}"
 _CLASSES = "(SELECT group_concat(DISTINCT c.sop_class) FROM series_class c WHERE c.study = s.id)"
 _SELECTED = {
     Level.STUDY: f"s.source, {{classes}}, {_STUDY_COLUMNS}",
@@ -102,7 +107,7 @@ class SqliteIndex:
             turn_wait_s=turn_wait_s,
         )
         with self._links.lent() as link:
-            link.migrate()
+            self._era = link.migrate()
 
     def close(self) -> None:
         """Close all connections; the index answers no more."""
@@ -157,7 +162,7 @@ class SqliteIndex:
         where, bound = _scope(resource)
         with self._links.lent() as link, link.reading() as connection:
             count, last, total = _one(connection, f"{_GENERATION}{_JOINED}{where}", bound)
-            current = generation(count, last, total)
+            current = generation(self._era, count, last, total)
             if current == unless:
                 return None
             rows: Any = connection.execute(f"{_DOCUMENTS}{_JOINED}{where}{_IN_ORDER}", bound).fetchall()
@@ -351,7 +356,7 @@ def _sift(link: Link, query: Query, parts: Search, deadline: float) -> Answer:
 
 
 def _written(link: Link, query: Query, rows: Sequence[Any]) -> tuple[list[bytes], list[str]]:
-    """The matches of the rows, as many as a page may hold, and their transfer syntaxes."""
+    """The matches of the rows, as many as a page may hold, and the syntaxes and pixels of instances."""
     documents = needs_document(query)
     writer = Writer(query)
     found: list[bytes] = []
@@ -362,7 +367,7 @@ def _written(link: Link, query: Query, rows: Sequence[Any]) -> tuple[list[bytes]
         if size > query.most_bytes and found:
             break
         found.append(match)
-    syntaxes = [row[12] for row in rows[: len(found)]] if query.level is Level.INSTANCE else []
+    syntaxes = [row[13] for row in rows[: len(found)]] if query.level is Level.INSTANCE else []
     return found, syntaxes
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from service.dicom.errors import BadRequest
 from service.dicom.resource import require_uid
+from service.pixels.codecs.display import CARRIES_PROFILE
 from service.pixels.geometry import LARGEST_SIDE, Region, Viewport
 from service.pixels.voi import Function, Window
 
@@ -14,10 +15,6 @@ Parameters = Iterable[tuple[str, str]]
 
 ANNOTATIONS = ("patient", "technique")
 PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
-CARRIES_PROFILE = frozenset(
-    ("image/jpeg", "image/png", "image/jp2", "image/jpx", "image/jph", "image/jxl", "image/webp")
-)
-"""The media types that can hold an ICC profile."""
 
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _WHOLE = re.compile(r"[0-9]{1,9}")
@@ -43,9 +40,9 @@ class Asked:
     presentation: tuple[str, str] | None = None
 
     def require_profile(self, media_type: str) -> None:
-        """`BadRequest` if a profile is asked for in a media type that holds none (PS3.18 8.3.5.1.5)."""
+        """`BadRequest` if a profile is asked for in a type that leaves without (PS3.18 8.3.5.1.5)."""
         if self.profile not in (None, "no") and media_type not in CARRIES_PROFILE:
-            raise BadRequest(f"iccprofile must be no for {media_type}, which holds no profile.")
+            raise BadRequest(f"iccprofile must be no for {media_type}, which leaves without one here.")
 
 
 def read_rendered(parameters: Parameters, *, presentation: bool = False) -> Asked:

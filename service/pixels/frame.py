@@ -2,14 +2,15 @@
 
 from collections.abc import Buffer
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from service.dicom.frames import PixelShape
 
-Samples = NDArray[Any]
+if TYPE_CHECKING:  # numpy takes a while to load, which the start of the program need not wait for
+    import numpy as np
+    from numpy.typing import NDArray
+
+type Samples = NDArray[Any]
 """Rows × columns, or rows × columns × samples per pixel where there is more than one."""
 
 _FLOATING = (0x7FE00008, 0x7FE00009)  # Float and Double Float Pixel Data
@@ -39,8 +40,10 @@ class FrameShape:
         return self.rows * self.columns
 
     @property
-    def sample_dtype(self) -> np.dtype[Any]:
+    def sample_dtype(self) -> "np.dtype[Any]":
         """The type of one sample in memory; of one bit, an unsigned byte."""
+        import numpy as np
+
         if self.floating:
             return np.dtype(np.float32 if self.bits_allocated == 32 else np.float64)
         width = next((width for width in (1, 2, 4) if self.bits_allocated <= 8 * width), 8)

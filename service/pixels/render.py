@@ -17,7 +17,7 @@ from service.pixels.frame import FrameShape, Pixels
 from service.pixels.geometry import Placement, Region, Viewport, pixel_aspect, place
 from service.pixels.presentation import State
 from service.pixels.profiles import profile_of, with_profile
-from service.pixels.voi import Grey, Window, grey_of, occurring, to_grey
+from service.pixels.voi import Function, Grey, Window, grey_of, occurring, to_grey
 
 SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 
@@ -99,6 +99,11 @@ def picture_of(
 def grey_for(attributes: Attributes, shape: FrameShape, frame: int, window: Window | None = None) -> Grey:
     """How a monochrome frame is shown; segments are white, or by their number, on black."""
     grey = grey_of(attributes, shape, frame, window)
+    own = grey.voi if window is None and shape.floating else None
+    if isinstance(own, Window) and own.function is Function.LINEAR:
+        # LINEAR counts in whole numbers, for values between 0 and 1 it would be a threshold: writers of
+        # floating point images mean LINEAR_EXACT.
+        grey = replace(grey, voi=replace(own, function=Function.LINEAR_EXACT))
     if window is not None or attributes.text(0x00080016) not in (SEGMENTATION, LABEL_MAP):
         return grey
     top = 1.0

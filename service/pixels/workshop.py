@@ -63,11 +63,14 @@ class Workshop:
         for thread in self._threads:
             thread.start()
 
-    def submit[Made: (Frame, bytes)](self, key: Hashable, make: Callable[[], Made]) -> Future[Made]:
+    def submit[Made: (Frame, bytes)](
+        self, key: Hashable, make: Callable[[], Made], *, begun: bool = False
+    ) -> Future[Made]:
         """What `make` gives, kept or in the making for another already, or begun now.
 
         Every caller has a future of its own: cancelling it lets go of the job, and a job that nobody
-        waits for any more is not begun. `Busy` if as many jobs wait as may.
+        waits for any more is not begun. `Busy` if as many jobs wait as may, unless `begun` says that it is
+        for an answer that is on its way: such an answer has one more job in the queue at most.
         """
         future: Future[Made] = Future()
         with self._lock:
@@ -78,7 +81,7 @@ class Workshop:
                 self._cache.move_to_end(key)
                 self._hits += 1
             else:
-                self._join(key, make, future)
+                self._join(key, make, future, begun)
         if kept is not None:
             future.set_result(cast(Made, kept))
         else:
@@ -123,7 +126,7 @@ class Workshop:
         for thread in self._threads:
             thread.join()
 
-    def _join(self, key: Hashable, make: Callable[[], Any], future: Future[Any]) -> None:
+    def _join(self, key: Hashable, make: Callable[[], Any], future: Future[Any], begun: bool) -> None:
         job = self._jobs.get(key)
         if job is not None:
             self._hits += 1
@@ -131,7 +134,7 @@ class Workshop:
             return
         # A thread that is free takes a job at once: it does not wait in the queue.
         free = len(self._threads) - self._running
-        if len(self._queue) >= self._queue_limit + free:
+        if not begun and len(self._queue) >= self._queue_limit + free:
             raise Busy("All threads for pixels are at work and the queue is full.")
         self._misses += 1
         job = _Job(key, make, [future])

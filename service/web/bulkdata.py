@@ -1,7 +1,7 @@
 """Retrieve of bulk data by the URIs that metadata give (PS3.18 10.4.1.1.2)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from starlette.requests import Request
@@ -11,14 +11,18 @@ from service.archive.bulk import Finder, bulk_value, cut_to, pixel_parts
 from service.archive.detached import Detached, detached_value, tag_path
 from service.archive.port import Archive
 from service.archive.reading import Content
+from service.archive.transcoding import frame_jobs
 from service.dicom.errors import NotAcceptable
 from service.dicom.media import MediaRange, Representation, negotiate
 from service.dicom.multipart import boundary_of
+from service.dicom.record import Held
 from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, OCTETS
 from service.web.conditional import entity_tag
-from service.web.frames import agree_pixels, compressed_offers, frame_offers
+from service.web.frames import agree_pixels, content_of, made_content
+from service.web.making import Making
+from service.web.offers import MADE, frame_offers, is_made, stored_offers
 from service.web.parts import Part, part_blocks, parts_body
-from service.web.request import base_url, house, resource_of, wanted
+from service.web.request import base_url, house, making_of, resource_of, wanted
 from service.web.sending import Body, item_body, send
 
 _PLAIN = f"{OCTETS}; transfer-syntax={EXPLICIT_LE}"
@@ -31,7 +35,7 @@ _HARMLESS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "de
 class Asked:
     """What a request brings along: the archive, what it accepts, the root it knows, the size of blocks.
 
-    `nearby` says that looking at objects takes microseconds.
+    `nearby` says that looking at objects takes microseconds. `making` has frames made for the answer.
     """
 
     archive: Archive
@@ -39,13 +43,15 @@ class Asked:
     base: str
     block_size: int
     nearby: bool
+    making: Making
 
 
 def asked_of(request: Request) -> Asked:
     """What `request` brings along."""
     here = house(request)
     archive = here.archive
-    return Asked(archive, wanted(request), base_url(request), here.settings.read_block, archive.nearby)
+    block_size = here.settings.read_block
+    return Asked(archive, wanted(request), base_url(request), block_size, archive.nearby, making_of(request))
 
 
 async def retrieve_bulkdata(request: Request) -> Response:
@@ -66,23 +72,43 @@ def value_body(asked: Asked, value: Detached) -> Body:
     `NotFound` if it is not there, `NotAcceptable` if it is not to be had as asked.
     """
     count, contents = contents_of(asked.archive, value, asked.block_size)
-    offers = value_offers(value, single=count == 1)
+    told_apart = value.held.shape is not None and count == value.held.shape.frames
+    offers = value_offers(value, single=count == 1, told_apart=told_apart)
     agreed = agree_value(asked.ranges, value, offers)
     if agreed is None:
         raise NotAcceptable("The bulk data are not available so.", tuple(map(str, offers)))
     label, location = label_of(value, agreed), asked.base + value.location
-    tag = entity_tag(value.held.digest, location, str(agreed), label)
-    if not agreed.multipart:
-        return item_body(label, next(contents()), tag, _safety(value, agreed))
+    made = is_made_of(value, agreed)
+    tag = entity_tag(value.held.digest, location, str(agreed), label, *((MADE,) if made else ()))
+    making = asked.making if made else None
     if count == 1:
-        return parts_body(agreed, [Part(label, location, next(contents()))], tag, asked.block_size)
+        content = next(contents())
+        if making is not None:
+            content = made_content(making, value.held, 1, content, agreed.syntax)
+        if agreed.multipart:
+            body = parts_body(agreed, [Part(label, location, content)], tag, asked.block_size)
+        else:
+            body = item_body(label, content, tag, _safety(value, agreed))
+        return replace(body, making=making)
 
     def parts() -> Iterator[Part]:
-        return (Part(label, location, content) for content in contents())
+        found = made_contents(asked.making, value.held, contents(), agreed.syntax) if made else contents()
+        return (Part(label, location, content) for content in found)
 
     boundary = boundary_of(tag)
     blocks = partial(part_blocks, parts, boundary, asked.block_size)
-    return Body(agreed.multipart_type(boundary), blocks, None, tag)
+    return Body(agreed.multipart_type(boundary), blocks, None, tag, making=making)
+
+
+def made_contents(making: Making, held: Held, stored: Iterator[Content], syntax: str) -> Iterator[Content]:
+    """All frames of an instance out of their stored contents, made into another transfer syntax."""
+    jobs = frame_jobs(held, enumerate(stored, 1), syntax, making.steps)
+    return (content_of(frame.payload) for frame in making.each(jobs))
+
+
+def is_made_of(value: Detached, agreed: Representation) -> bool:
+    """Whether a value has to be made anew to go out as agreed."""
+    return value.is_pixel_data and value.encapsulated and is_made(value.held, agreed.syntax)
 
 
 def contents_of(
@@ -100,16 +126,23 @@ def contents_of(
     return 1, lambda: iter((content,))
 
 
-def value_offers(value: Detached, *, single: bool) -> list[Representation]:
-    """How a value can leave without being decoded, its own type first."""
+def value_offers(value: Detached, *, single: bool, told_apart: bool) -> Sequence[Representation]:
+    """How a value can leave, its own type first.
+
+    `told_apart` says that the frames of encapsulated pixel data can be, so that they can be decoded.
+    """
     held, forms = value.held, (True, False) if single else (True,)
     octets = [Representation(OCTETS, multipart=form) for form in forms]
     syntax = BY_UID[held.syntax]
     if value.encapsulated:
         # Fragments in a transfer syntax that has none: nobody knows what they are.
-        return compressed_offers(syntax, single=single) if syntax.encapsulated else octets
+        if not syntax.encapsulated:
+            return octets
+        if value.is_pixel_data and told_apart:
+            return frame_offers(held, single=single)
+        return stored_offers(syntax, native=False, single=single)
     if value.is_pixel_data:
-        return frame_offers(held, single=single)
+        return stored_offers(syntax, native=True, single=single)
     if value.media_type and value.media_type != OCTETS:
         return [Representation(value.media_type, multipart=form) for form in forms] + octets
     return octets
@@ -130,6 +163,11 @@ def label_of(value: Detached, agreed: Representation) -> str:
     return _PLAIN if plain else agreed.content_type
 
 
+def safety_of(media_type: str) -> Mapping[str, str]:
+    """The header fields that keep what somebody stored in its own type from running as a page of ours."""
+    return {} if media_type == _PDF else _HARMLESS
+
+
 def _safety(value: Detached, agreed: Representation) -> Mapping[str, str]:
     own_type = bool(value.media_type) and agreed.media_type == value.media_type
-    return _HARMLESS if own_type and agreed.media_type != _PDF else {}
+    return safety_of(agreed.media_type) if own_type else {}

@@ -9,8 +9,8 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.archive.bulk import Finder
-from service.archive.detached import Listing, all_detached, pixel_data
+from service.archive.bulk import Finder, are_told_apart
+from service.archive.detached import Detached, Listing, all_detached, pixel_data
 from service.archive.reading import without_object
 from service.dicom.errors import NotAcceptable, NotFound
 from service.dicom.media import Representation
@@ -22,11 +22,14 @@ from service.web.bulkdata import (
     agree_value,
     asked_of,
     contents_of,
+    is_made_of,
     label_of,
+    made_contents,
     value_body,
     value_offers,
 )
 from service.web.conditional import entity_tag
+from service.web.offers import MADE
 from service.web.parts import Part, part_blocks
 from service.web.request import resource_of, warning
 from service.web.sending import Body, send
@@ -74,26 +77,32 @@ def _body(asked: Asked, resource: Resource, listing: Listing, gone: set[int]) ->
         total = plan.left_out + plan.count
         headers["Warning"] = warning(asked.base, f"{plan.left_out} of {total} values cannot be sent.")
     blocks = partial(part_blocks, partial(_parts, asked, listing, gone), boundary, asked.block_size)
-    return Body(plan.form.multipart_type(boundary), blocks, None, plan.tag, status=status, headers=headers)
+    making = asked.making if plan.made else None
+    form = plan.form.multipart_type(boundary)
+    return Body(form, blocks, None, plan.tag, status=status, headers=headers, making=making)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What goes out: the form of its first value, how many there are, and how many stay behind."""
+    """What goes out: the form of its first value, how many there are, and how many stay behind.
+
+    `made` says that some have to be made anew.
+    """
 
     form: Representation
     count: int
     left_out: int
     tag: str
+    made: bool
 
 
 def _plan(asked: Asked, listing: Listing, gone: set[int]) -> _Plan:
     """One way through the values before the first of them is read."""
-    first, count, left_out = None, 0, 0
+    first, count, left_out, made = None, 0, 0, False
     content = hashlib.sha256()
     available: set[str] = set()
     for value in listing():
-        offers = value_offers(value, single=False)
+        offers = _offers(asked, value)
         agreed = agree_value(asked.ranges, value, offers)
         if agreed is None or value.held.row in gone:
             available.update(map(str, offers if agreed is None else ()))
@@ -101,25 +110,35 @@ def _plan(asked: Asked, listing: Listing, gone: set[int]) -> _Plan:
             continue
         first = first or agreed
         count += 1
+        made = made or is_made_of(value, agreed)
         content.update(value.held.digest + f"{value.location} {label_of(value, agreed)} ".encode())
     if first is None:
         if available:
             raise NotAcceptable("None of the bulk data are available so.", tuple(sorted(available)))
         raise NotFound("There are no such bulk data here.")
-    tag = entity_tag(content.digest(), asked.base, first.media_type, left_out)
-    return _Plan(first, count, left_out, tag)
+    tag = entity_tag(content.digest(), asked.base, first.media_type, left_out, *((MADE,) if made else ()))
+    return _Plan(first, count, left_out, tag, made)
+
+
+def _offers(asked: Asked, value: Detached) -> Sequence[Representation]:
+    """How a value can leave in a multipart."""
+    pixels = value.is_pixel_data and value.encapsulated
+    return value_offers(value, single=False, told_apart=pixels and are_told_apart(asked.archive, value.held))
 
 
 def _parts(asked: Asked, listing: Listing, gone: set[int]) -> Iterator[Part]:
     """The same way again, each value read when its turn comes."""
     finder, row = None, 0
     for value in listing():
-        agreed = agree_value(asked.ranges, value, value_offers(value, single=False))
+        agreed = agree_value(asked.ranges, value, _offers(asked, value))
         if agreed is None or value.held.row in gone:
             continue
         if finder is None or row != value.held.row:
             finder, row = Finder(asked.archive, value.held), value.held.row
         label, location = label_of(value, agreed), asked.base + value.location
         _, contents = contents_of(asked.archive, value, asked.block_size, finder)
-        for content in contents():
+        found = contents()
+        if is_made_of(value, agreed):
+            found = made_contents(asked.making, value.held, found, agreed.syntax)
+        for content in found:
             yield Part(label, location, content)

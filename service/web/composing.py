@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from service.archive import reasons
 from service.archive.assembling import ARRIVAL, PIXEL_DATA, Arrival, object_blocks, require_uids
+from service.archive.objects import SharedBudget
 from service.archive.port import Intake, Outcome, Refused
 from service.archive.settling import (
     Supplied,
@@ -36,6 +37,9 @@ _MOST_COPIED = 64 << 20
 _GATHER = 64 << 10
 _SMALL = 1 << 20
 _ONE_LARGE = threading.BoundedSemaphore()
+_MOST_TOGETHER = 512 << 20
+_TOGETHER = SharedBudget(_MOST_TOGETHER)  # metadata of all requests, read and waiting for their bulk data
+_VALUE = 100  # bytes that a value takes in memory, about, beside its text
 _PATIENCE_S = 30.0
 
 
@@ -43,9 +47,8 @@ _PATIENCE_S = 30.0
 class _Metadata:
     """The metadata part that is coming in."""
 
-    read: Callable[[bytearray], list[Any]]
-    content: bytearray = field(default_factory=bytearray)
-    error: ArchiveError | None = None
+    read: Callable[[bytes], list[Any]]
+    error: TooLarge | None = None
 
 
 class _Told(NamedTuple):
@@ -103,6 +106,8 @@ class ComposedBody:
         self._header_limit = header_limit
         self._max_instances = max_instances
         self._spool = Spool()
+        self._document = Spool()  # of the metadata part that is coming in
+        self._held = 0
         self._arrived = 0
         self._decoded = 0
         self._written = 0
@@ -113,7 +118,10 @@ class ComposedBody:
         self._told: list[_Told] = []
 
     def push(self, blocks: list[bytes]) -> None:
-        """Take the next blocks. `BadRequest`, `TooMany` if the multipart or its JSON is malformed."""
+        """Take the next blocks. `BadRequest`, `TooMany` if the multipart or its JSON is malformed.
+
+        `Busy`, `StoreUnavailable` if there is no room for its metadata now.
+        """
         self._arrived += sum(map(len, blocks))
         for event in self._reader.push(blocks):
             self._handle(event)
@@ -137,6 +145,9 @@ class ComposedBody:
             outcomes = self._intake.finish()
         finally:
             self._spool.close()
+            self._document.close()
+            _TOGETHER.give(self._held)
+            self._held = 0
         return [_named(outcome, told) for outcome, told in zip(outcomes, self._told, strict=False)]
 
     def _handle(self, event: Event) -> None:
@@ -230,9 +241,9 @@ class ComposedBody:
             part.error = TooLarge(
                 f"The metadata are larger than {self._header_limit} bytes (ISTHMUS_HEADER_LIMIT)."
             )
-            part.content = bytearray()
+            self._document.clear()
         if part.error is None:
-            part.content += block
+            self._document.append(block)
 
     def _end(self, part: _Metadata | _Spooled | _Streamed | None) -> None:
         if isinstance(part, _Metadata):
@@ -263,16 +274,40 @@ class ComposedBody:
         try:
             if part.error is not None:
                 raise part.error
-            documents = _parsed(part)
-        except (NotDicom, TooLarge, Busy) as error:
+            documents = self._parsed(part.read)
+        except (NotDicom, TooLarge) as error:
             self._refuse(Instance(), error)
             return
+        finally:
+            self._document.clear()
         if len(self._instances) + len(documents) > self._max_instances:
             raise TooMany(
                 f"The metadata are of more than {self._max_instances} instances; send several requests."
             )
         for document in documents:
             self._expect(document)
+
+    def _parsed(self, read: Callable[[bytes], list[Any]]) -> list[Any]:
+        """The data sets of a metadata part; of large ones, one is read at a time in this process.
+
+        As objects in memory they take many times their size.
+        """
+        if self._document.size <= _SMALL:
+            return read(self._whole_document())
+        if not _ONE_LARGE.acquire(timeout=_PATIENCE_S):
+            raise Busy("Too many large metadata are being read; try again shortly.")
+        try:
+            return read(self._whole_document())
+        finally:
+            _ONE_LARGE.release()
+
+    def _whole_document(self) -> bytes:
+        content = self._document.read(Extent(0, self._document.size))
+        weight = min(len(content) + _VALUE * (content.count(b",") + content.count(b"<")), _MOST_TOGETHER)
+        if not _TOGETHER.take(weight):
+            raise Busy("Too many metadata wait for their bulk data; try again shortly.")
+        self._held += weight
+        return content
 
     def _expect(self, document: Any) -> None:
         """Enter one instance, which is stored at once if it waits for nothing."""
@@ -407,22 +442,7 @@ def require_ended(reader: Reads) -> None:
         raise BadRequest("The body ends inside a part, without the boundary that closes it (RFC 2046 5.1).")
 
 
-def _parsed(part: _Metadata) -> list[Any]:
-    """The data sets of a metadata part; of large ones, one is read at a time in this process.
-
-    As objects in memory they take many times their size.
-    """
-    if len(part.content) <= _SMALL:
-        return part.read(part.content)
-    if not _ONE_LARGE.acquire(timeout=_PATIENCE_S):
-        raise Busy("Too many large metadata are being read; try again shortly.")
-    try:
-        return part.read(part.content)
-    finally:
-        _ONE_LARGE.release()
-
-
-def _one_document(content: bytearray) -> list[Any]:
+def _one_document(content: bytes) -> list[Any]:
     return [read_xml(content)]
 
 

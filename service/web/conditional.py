@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from service.dicom.errors import ArchiveError
 from service.dicom.frames import Extent
 
-_RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,20})\s*-\s*([0-9]{0,20})\s*")
+_RANGE = re.compile(r"bytes\s*+=\s*+([0-9]{0,20})\s*+-\s*+([0-9]{0,20})\s*+")
 
 
 class RangeNotSatisfiable(ArchiveError):

@@ -15,16 +15,19 @@ from service.dicom.multipart import new_boundary
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, Resource
 from service.dicom.selecting import Selection
-from service.dicom.syntaxes import available_values
 from service.web.coding import agreed_coding, encoded, headers_of
 from service.web.conditional import entity_tag, is_unchanged
 from service.web.documents import agree, one_xml, xml_parts
+from service.web.offers import MADE, available_values
 from service.web.request import House, base_url, house, resource_of
 from service.web.sending import stream
 
 _AT_ONCE = 8 << 20  # bytes; beyond them the answer is streamed, and not kept
 _BLOCK = 256 << 10
 _LONG = 4 << 20
+# Of how documents are written; to be raised when the same ones come out as other bytes, so that what
+# clients and caches have of them is not taken for unchanged.
+_EDITION = 1
 
 
 async def metadata(request: Request) -> Response:
@@ -70,7 +73,7 @@ class _Asked:
     def key(self, form: str) -> tuple[str, ...]:
         """What tells this representation from the others of the resource and of all resources."""
         fields = "" if self.selection is None else sha256(self.selection.name.encode()).hexdigest()
-        return (form, self.resource.path, self.base, self.coding, fields)
+        return (form, MADE, self.resource.path, self.base, self.coding, fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
         generation = known[0]
     else:
         generation = documents.generation
-    tag = entity_tag(*key, generation)
+    tag = entity_tag(_EDITION, *key, generation)
     if is_unchanged(asked.has, tag):
         return _Found(DICOM_JSON, tag, None)
     if documents is None:
@@ -119,7 +122,8 @@ def _read_xml(here: House, asked: _Asked, agreed: Representation) -> _Found:
     """
     documents = here.archive.documents(asked.resource)
     assert documents is not None
-    tag = entity_tag(*asked.key("xml parts" if agreed.multipart else "xml"), documents.generation)
+    key = asked.key("xml parts" if agreed.multipart else "xml")
+    tag = entity_tag(_EDITION, *key, documents.generation)
     tag = f"W/{tag}" if agreed.multipart else tag
     boundary = new_boundary()
     media_type = agreed.multipart_type(boundary) if agreed.multipart else DICOM_XML
@@ -155,6 +159,6 @@ def _pieces(block: bytes, root: bytes) -> Iterator[bytes]:
 
 def _selected(documents: Documents, asked: _Asked) -> Iterator[bytes]:
     """What is asked for of each document, its syntaxes filled in."""
-    for document, syntax in documents:
+    for document, told in documents:
         wanted = document if asked.selection is None else asked.selection.of(document)
-        yield wanted.replace(SYNTAXES_SLOT, available_values(syntax))
+        yield wanted.replace(SYNTAXES_SLOT, available_values(told))

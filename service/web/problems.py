@@ -116,6 +116,8 @@ async def answer_archive_error(request: Request, error: Exception) -> Response:
     """The answer to an error of our own tree: its text is safe to show."""
     assert isinstance(error, errors.ArchiveError)
     status = http_status(error)
+    if status == 409 and request.method in ("GET", "HEAD"):
+        status = 406  # a conflict is of what is sent: what is asked for has no representation that can go
     headers: dict[str, str] = {}
     if isinstance(error, errors.Busy):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -140,7 +142,12 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def answer_fault(request: Request, error: Exception) -> Response:
-    """The answer to a fault of our own: nothing of its text, which may hold anything, is shown or kept."""
+    """The answer to a fault of our own: nothing of its text, which may hold anything, is shown or kept.
+
+    An answer that has begun and cannot go on is none: the server breaks it off, and says so.
+    """
+    if isinstance(error.__cause__, errors.ArchiveError):
+        return problem(500, str(error.__cause__))
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
     _log.error("fault=%s at=%s", type(error).__name__, where)

@@ -13,7 +13,7 @@ from service.settings import AUTHORITY, Network
 
 _PREFIX = re.compile(r"(?:/(?!\.\.?(?:/|$))(?:[A-Za-z0-9._~!$*+=:@-]|%[0-9A-Fa-f]{2})+)*/?")
 _LONGEST_PREFIX = 512
-_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))\s*')
+_PAIR = re.compile(r'\s*+([A-Za-z]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;,\s"]*+))\s*+')
 _ELEMENTS = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|\\?$)|[^",])+')
 _PAIRS = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|\\?$)|[^";])+')
 

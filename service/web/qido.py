@@ -14,9 +14,9 @@ from service.dicom.multipart import new_boundary
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, require_uid
-from service.dicom.syntaxes import available_values
 from service.web.coding import WORTH, agreed_coding, encoded, headers_of
 from service.web.documents import agree, xml_parts
+from service.web.offers import available_values
 from service.web.request import base_url, house, warning
 from service.web.sending import stream
 
@@ -101,9 +101,9 @@ def _filled(answer: Answer, base: str) -> Iterator[bytes]:
     """The matches with the DICOMweb root and the transfer syntaxes that each instance is available in."""
     root = base.encode("ascii")
     syntaxes = answer.syntaxes or ("",) * len(answer.matches)
-    for match, syntax in zip(answer.matches, syntaxes, strict=True):
+    for match, told in zip(answer.matches, syntaxes, strict=True):
         filled = match.replace(BASE_SLOT, root)
-        yield filled.replace(SYNTAXES_SLOT, available_values(syntax)) if syntax else filled
+        yield filled.replace(SYNTAXES_SLOT, available_values(told)) if told else filled
 
 
 def _reader(request: Request) -> str:

@@ -9,8 +9,10 @@ from service.archive.port import ServedArchive
 from service.dicom.errors import BadRequest, NotAcceptable
 from service.dicom.media import MediaRange, decoded_plus, mixes_pictures, parse_accept
 from service.dicom.resource import Resource
+from service.pixels.workshop import Workshop
 from service.settings import AUTHORITY, Settings
 from service.web.finished import FinishedAnswers
+from service.web.making import Making
 from service.web.proxies import forwarded
 from service.web.rim import Admission, Crossing
 
@@ -31,6 +33,9 @@ class House:
     uploads: Admission
     finished: FinishedAnswers
     beside: tuple[str, int] | None
+    workshop: Workshop
+    waits: Crossing
+    """Threads that wait for the workshop, so that those of `reads` need not."""
 
 
 def house(request: Request) -> House:
@@ -38,6 +43,12 @@ def house(request: Request) -> House:
     found = request.app.state.house
     assert isinstance(found, House)
     return found
+
+
+def making_of(request: Request) -> Making:
+    """A way for an answer to have frames made, at the rate of the threads for pixels."""
+    here = house(request)
+    return Making(here.workshop, ahead=here.settings.pixel_threads + 1)
 
 
 def resource_of(request: Request) -> Resource:
@@ -63,7 +74,10 @@ def base_url(request: Request) -> str:
 
 def _own_authority(request: Request) -> str:
     """Host and port by the Host header, which is taken at its word."""
-    authority = request.headers.get("host", "")
+    told = request.headers.getlist("host")
+    if len(told) > 1:  # RFC 9112 3.2; whoever stands before us may have gone by the other one
+        raise BadRequest("There is more than one Host header.")
+    authority = told[0] if told else ""
     host, port = request.scope.get("server") or ("localhost", None)
     own_name = authority == host or (authority == "localhost" and host in _LOOPBACK)
     # dicomweb-client (Python) names our own address in Host without the port that it connected to.

@@ -11,18 +11,21 @@ from starlette.responses import Response, StreamingResponse
 
 from service.archive.port import FileRun
 from service.archive.reading import Content
-from service.dicom.errors import Superseded
+from service.dicom.errors import NotAcceptable, Superseded
 from service.dicom.frames import Extent
 from service.web.conditional import is_unchanged, requested_range
 from service.web.lent import LentResponse
+from service.web.making import Making
 from service.web.request import house
 from service.web.rim import Crossing
 
 Blocks = Iterator[Buffer]
 Piece = bytes | FileRun
 _TRIES = 3
+_ALTERNATIVES = 16
 _PATIENCE_S = 0.05
-_CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Charset, Authorization"}
+_CLIENT_GONE = 499
+CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Charset, Authorization"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,12 @@ class Body:
     """The same body with its size, at the cost of a few reads."""
     lend: Callable[[], list[Piece] | None] | None = None
     """All of it in pieces, those that lie in files as runs of them; `None` where none can be lent."""
+    making: Making | None = None
+    """What its blocks, or its size, have to wait for; `None` where it is only read."""
+    instead: Callable[[NotAcceptable], "Body"] | None = None
+    """What goes out where the first of it cannot be made, or the error that says that nothing does."""
+    timing: Callable[[], str] | None = None
+    """The value of the Server-Timing header, once the first block is made."""
 
 
 def item_body(media_type: str, content: Content, tag: str, headers: Mapping[str, str] | None = None) -> Body:
@@ -92,6 +101,13 @@ async def send(request: Request, make: Callable[[], Body], *, quick: bool = Fals
         begun = here.reads.stay(_begin_if_short, make, *asked)
     if begun is None:
         begun = await here.reads.run(_begin, make, *asked)
+    crossing = here.reads
+    if begun.work is not None:
+        # What waits for the workshop waits in threads of its own, and not for a client that has left.
+        found = await _worked(request, here.waits, begun.work, make, asked)
+        if found is None:
+            return Response(status_code=_CLIENT_GONE)
+        begun, crossing = found, here.waits
     if begun.lent is not None:
         return LentResponse(begun.lent, begun.status, begun.headers, begun.media_type)
     if begun.rest is None:
@@ -100,8 +116,38 @@ async def send(request: Request, make: Callable[[], Body], *, quick: bool = Fals
             del response.headers["content-length"]
             response.headers.update({k: v for k, v in begun.headers.items() if k == "Content-Length"})
         return response
-    ahead = _ahead(here.reads, begun.rest, begun.first, block_size)
+    ahead = _ahead(crossing, begun.rest, begun.first, block_size, begun.making)
     return StreamingResponse(ahead, begun.status, begun.headers, begun.media_type)
+
+
+async def _worked(
+    request: Request,
+    waits: Crossing,
+    body: Body,
+    make: Callable[[], Body],
+    asked: tuple[Mapping[str, str], bool, int],
+) -> "_Begun | None":
+    """The beginning of `body`, which has to be made; `None` if the client leaves before it is."""
+    making = body.making
+    assert making is not None
+    bodies = [body]
+    working = asyncio.ensure_future(
+        waits.run(_begin, lambda: bodies.pop() if bodies else make(), *asked, work=True)
+    )
+    leaving = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return await working if working.done() else None
+    finally:
+        leaving.cancel()
+        if not working.done():
+            making.cancel()
+            working.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +160,8 @@ class _Begun:
     first: list[Buffer] = field(default_factory=list)
     rest: Blocks | None = None
     lent: list[Piece] | None = None
+    work: Body | None = None
+    making: Making | None = None
 
     @property
     def whole(self) -> bytes | memoryview:
@@ -123,14 +171,20 @@ class _Begun:
 
 
 def _begin(
-    make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int, *, lend: bool = False
+    make: Callable[[], Body],
+    asked: Mapping[str, str],
+    head: bool,
+    block_size: int,
+    *,
+    lend: bool = False,
+    work: bool = False,
 ) -> _Begun:
     for _ in range(_TRIES - 1):
         try:
-            return _try(make, asked, head, block_size, lend)
+            return _try(make, asked, head, block_size, lend, work)
         except Superseded:  # nothing has gone out: what took its place can go instead
             continue
-    return _try(make, asked, head, block_size, lend)
+    return _try(make, asked, head, block_size, lend, work)
 
 
 def _begin_if_short(
@@ -138,18 +192,41 @@ def _begin_if_short(
 ) -> _Begun | None:
     """As `_begin`, or `None` if making the body is not a matter of one short read."""
     body = make()
-    if body.bound is None or body.bound > block_size:
+    if body.making is None and (body.bound is None or body.bound > block_size):
         return None
     return _begin(lambda: body, asked, head, block_size, lend=True)
 
 
 def _try(
-    make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int, lend: bool
+    make: Callable[[], Body],
+    asked: Mapping[str, str],
+    head: bool,
+    block_size: int,
+    lend: bool,
+    work: bool,
 ) -> _Begun:
+    """The beginning of the body; one that has to be made is only handed on unless `work` says otherwise."""
     body = make()
-    headers = {**body.headers, **_CACHING, "ETag": body.tag}
+    for _ in range(_ALTERNATIVES):
+        try:
+            return _answer(body, asked, head, block_size, lend, work)
+        except NotAcceptable as error:
+            if body.instead is None:
+                raise
+            body = body.instead(error)
+    return _answer(body, asked, head, block_size, lend, work)
+
+
+def _answer(
+    body: Body, asked: Mapping[str, str], head: bool, block_size: int, lend: bool, work: bool
+) -> _Begun:
+    """As much of the body as is asked for, its first blocks made."""
+    headers = {**body.headers, **CACHING, "ETag": body.tag}
     if body.status == 200 and is_unchanged(asked.get("if-none-match", ""), body.tag):
         return _Begun(304, headers)
+    if body.making is not None and not work:
+        return _Begun(200, headers, work=body)
+    making, timing = body.making, body.timing
     if body.measure is not None:
         body = body.measure()
     status, size, blocks = body.status, body.size, body.blocks
@@ -164,14 +241,21 @@ def _try(
     if size is not None:
         headers["Content-Length"] = str(size)
     if head:
-        return _Begun(status, headers, body.media_type)
+        return _Begun(status, _timed(headers, timing), body.media_type)
     if lend and body.lend is not None and status == 200 and (pieces := body.lend()) is not None:
-        return _Begun(status, headers, body.media_type, lent=pieces)
+        return _Begun(status, _timed(headers, timing), body.media_type, lent=pieces)
     made = blocks()
     first, ended = _gather(made, block_size)
+    headers = _timed(headers, timing)
     if ended or _size(first) == size:
         return _Begun(status, headers, body.media_type, first)
-    return _Begun(status, headers, body.media_type, first, made)
+    return _Begun(status, headers, body.media_type, first, made, making=making)
+
+
+def _timed(headers: dict[str, str], timing: Callable[[], str] | None) -> dict[str, str]:
+    if timing is not None:
+        headers["Server-Timing"] = timing()
+    return headers
 
 
 async def stream(
@@ -213,16 +297,20 @@ def _gather(blocks: Blocks, block_size: int) -> tuple[list[Buffer], bool]:
 
 
 async def _ahead(
-    reads: Crossing, blocks: Blocks, first: list[Buffer], block_size: int
+    crossing: Crossing, blocks: Blocks, first: list[Buffer], block_size: int, making: Making | None = None
 ) -> AsyncIterator[bytes | memoryview]:
     """`first` and what follows it; while one block is being sent the next is made."""
     current, ended = first, False
     while not ended:
-        following = asyncio.ensure_future(reads.go_on(_gather, blocks, block_size))
+        following = asyncio.ensure_future(crossing.go_on(_gather, blocks, block_size))
         try:
             for block in _joined(current):
                 yield block
             current, ended = await following
+        except BaseException:
+            if making is not None:
+                making.cancel()
+            raise
         finally:
             if not following.done():
                 following.cancel()

@@ -41,7 +41,8 @@ def store_status(stored: Sequence[Stored], refused: Sequence[Refused]) -> int:
     if not stored:
         if all(one.transient for one in refused):
             return 503
-        return 413 if all(one.reason == _OUT_OF_RESOURCES for one in refused) else 409
+        too_large = all(one.reason == _OUT_OF_RESOURCES and not one.transient for one in refused)
+        return 413 if too_large else 409
     clean = not refused and all(one.warning is None for one in stored)
     return 200 if clean else 202
 

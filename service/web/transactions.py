@@ -12,6 +12,7 @@ from service.dicom.dicomxml import DICOM_XML
 from service.dicom.media import DICOM, DICOM_JSON, MULTIPART
 from service.dicom.resource import Level
 from service.dicom.syntaxes import OCTETS, SYNTAXES
+from service.web.renderable import PICTURES, TEXTS
 
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
@@ -67,6 +68,19 @@ _MANY_PIXELS = tuple(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES)
 _PIXELS = (*_MANY_PIXELS, *_PIXEL_TYPES)
 _BULK = (*_PIXELS, "application/pdf")  # or whatever type an encapsulated document says that it has
 _RETRIEVE_FAILURES = (400, 404, 406, 416, 503)
+_PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
+_VIEWPORT = Parameter("viewport")
+_SHOWN_AS = (*PICTURES, *TEXTS, "application/pdf", "video/mp4", "video/mpeg", "video/H265", "video/mp2t")
+_MANY_PICTURES = tuple(f'{MULTIPART}; type="{name}"' for name in PICTURES)
+_RENDERED = (*_SHOWN_AS, *(f'{MULTIPART}; type="{name}"' for name in _SHOWN_AS))
+_RENDERING = (
+    Parameter("annotation"),
+    Parameter("quality"),
+    _VIEWPORT,
+    Parameter("window"),
+    Parameter("iccprofile", _PROFILES),
+    _ACCEPT,
+)
 
 
 def _search(identity: str, level: Level) -> Transaction:
@@ -90,6 +104,26 @@ def _match_names(level: Level) -> list[str]:
 def _retrieve(identity: str, *gives: str) -> Transaction:
     return Transaction(
         identity, gives, parameters=(_ACCEPT,), successes=(200, 206, 304), failures=_RETRIEVE_FAILURES
+    )
+
+
+def _rendered(identity: str) -> Transaction:
+    return Transaction(
+        identity,
+        _RENDERED,
+        parameters=_RENDERING,
+        successes=(200, 206, 304),
+        failures=(400, 404, 406, 413, 416, 503),
+    )
+
+
+def _thumbnail(identity: str) -> Transaction:
+    return Transaction(
+        identity,
+        (*PICTURES, *_MANY_PICTURES),
+        parameters=(_VIEWPORT, _ACCEPT),
+        successes=(200, 304),
+        failures=(400, 404, 406, 503),
     )
 
 
@@ -120,17 +154,30 @@ def _forget(identity: str) -> Transaction:
 
 _URI = Transaction(
     "RetrieveInstanceByURI",
-    (DICOM,),
+    (*_SHOWN_AS, DICOM),
     parameters=(
         Parameter("requestType", ("WADO",), required=True),
         Parameter("studyUID"),
         Parameter("seriesUID"),
         Parameter("objectUID", required=True),
-        Parameter("contentType", (DICOM,)),
+        Parameter("contentType"),
+        Parameter("charset"),
         Parameter("transferSyntax"),
+        Parameter("annotation"),
+        Parameter("imageAnnotation"),
+        Parameter("rows"),
+        Parameter("columns"),
+        Parameter("region"),
+        Parameter("windowCenter"),
+        Parameter("windowWidth"),
+        Parameter("frameNumber"),
+        Parameter("imageQuality"),
+        Parameter("iccprofile", _PROFILES),
+        Parameter("presentationSeriesUID"),
+        Parameter("presentationUID"),
     ),
     successes=(200, 206, 304),
-    failures=_RETRIEVE_FAILURES,
+    failures=(400, 404, 406, 413, 416, 503),
 )
 
 # Below ISTHMUS_PREFIX, by method and path.
@@ -163,6 +210,20 @@ DESCRIBED: Mapping[tuple[str, str], Transaction] = {
     ("GET", INSTANCE + "/frames"): _retrieve("RetrieveAllFrames", *_PIXELS),
     ("GET", SERIES + "/pixeldata"): _retrieve("RetrieveSeriesPixelData", *_MANY_PIXELS),
     ("GET", STUDY + "/pixeldata"): _retrieve("RetrieveStudyPixelData", *_MANY_PIXELS),
+    ("GET", STUDY + "/rendered"): _rendered("RetrieveRenderedStudy"),
+    ("GET", SERIES + "/rendered"): _rendered("RetrieveRenderedSeries"),
+    ("GET", INSTANCE + "/rendered"): _rendered("RetrieveRenderedInstance"),
+    ("GET", INSTANCE + "/frames/{frames}/rendered"): Transaction(
+        "RetrieveRenderedFrames",
+        (*PICTURES, *_MANY_PICTURES),
+        parameters=_RENDERING,
+        successes=(200, 304),
+        failures=(400, 404, 406, 413, 503),
+    ),
+    ("GET", STUDY + "/thumbnail"): _thumbnail("RetrieveStudyThumbnail"),
+    ("GET", SERIES + "/thumbnail"): _thumbnail("RetrieveSeriesThumbnail"),
+    ("GET", INSTANCE + "/thumbnail"): _thumbnail("RetrieveInstanceThumbnail"),
+    ("GET", INSTANCE + "/frames/{frames}/thumbnail"): _thumbnail("RetrieveFramesThumbnail"),
     ("GET", "/series"): _search("SearchForSeries", Level.SERIES),
     ("GET", "/instances"): _search("SearchForInstances", Level.INSTANCE),
     ("GET", "/wado"): _URI,

@@ -1,24 +1,31 @@
 """Retrieve of one instance by query parameters: the URI service, WADO-URI (PS3.18 chapter 9)."""
 
-from collections.abc import Buffer, Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.archive.port import Archive
-from service.archive.reading import blocks_of, object_blocks, object_size
 from service.dicom.errors import BadRequest, NotAcceptable, NotFound
-from service.dicom.frames import Extent
 from service.dicom.media import ANY, DICOM, MediaRange, Representation, content_type, negotiate, parse_accept
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, Held
 from service.dicom.resource import Level, Resource, require_uid
-from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, available
-from service.web.conditional import entity_tag
-from service.web.request import house
+from service.web.bulkdata import Asked, asked_of
+from service.web.developing import Sheet, develop
+from service.web.renderable import Kind, kind_of
+from service.web.rendered import scene_of
 from service.web.sending import Body, send
+from service.web.wado import object_body
+
+if TYPE_CHECKING:
+    from service.web.views import Scene
 
 _STUDY, _SERIES, _INSTANCE = "studyUID", "seriesUID", "objectUID"
 _TAGS = {_STUDY: "0020000D", _SERIES: "0020000E"}
@@ -32,31 +39,73 @@ _RENDERED = ("image/", "video/", "text/", "application/pdf")
 
 
 async def retrieve_by_uri(request: Request) -> Response:
-    """`GET /wado?requestType=WADO&objectUID=…`, also without `/wado`: one instance as a DICOM file."""
-    here = house(request)
+    """`GET /wado?requestType=WADO&objectUID=…`, also without `/wado`: one instance, or a picture of it."""
     given = _parameters(request)
-    _require_object(given, request.headers.getlist("accept"))
+    _require_identified(given)
+    if not _wants_object(given.get("contentType"), request.headers.getlist("accept")):
+        return await develop(request, partial(_rendered, request, given))
+    for name in _RENDERING:
+        if name in given:
+            raise BadRequest(f"{name} is about pictures, and contentType asks for a DICOM object.")
     if given.get("transferSyntax", ANY) not in ("", ANY):
         require_uid(given["transferSyntax"], "transferSyntax")
-    return await send(request, partial(_body, here.archive, given, here.settings.read_block))
+    return await send(request, partial(_body, asked_of(request), given))
 
 
-def _body(archive: Archive, given: Mapping[str, str], block_size: int) -> Body:
-    held = _find(archive, given)
-    agreed = _agree(held, given.get("transferSyntax", ""))
-    size = object_size(held, agreed.syntax)
-    return Body(
-        agreed.content_type,
-        partial(object_blocks, archive, held, agreed.syntax, block_size),
-        size,
-        entity_tag(held.digest, held.object_key, agreed.content_type),
-        run=partial(_run, archive, held, block_size) if size == held.size else None,
-        ranges=True,
-    )
+def _rendered(request: Request, given: Mapping[str, str]) -> Sheet | Body:
+    """The instance as a picture, a text, a document or a video, which comes alone (PS3.18 9.1)."""
+    # Numpy and the codecs take half a second to load, which the start of the program need not wait for.
+    from service.pixels.asking import read_uri
+    from service.web.views import of_state, one_rendered
+
+    scene = replace(scene_of(request), ranges=_alone(request, given))
+    asked = read_uri(scene.parameters)
+    held = _find(scene.archive, given)
+    if kind_of(held) is Kind.STATE:
+        return of_state(scene, held, asked)
+    numbers = None if asked.frame is None else [asked.frame]
+    if numbers is not None:
+        _require_frame(held, numbers[0])
+    state = _state(scene, held, asked.presentation, numbers)
+    return one_rendered(scene, held, asked, numbers, state=state)
 
 
-def _run(archive: Archive, held: Held, block_size: int, extent: Extent) -> Iterator[Buffer]:
-    return blocks_of(archive, held, extent, block_size)
+def _alone(request: Request, given: Mapping[str, str]) -> list[MediaRange]:
+    """What contentType, else Accept, asks for, without multiparts: an answer is one item."""
+    types = [given["contentType"]] if "contentType" in given else request.headers.getlist("accept")
+    return [replace(one, multipart=False) for one in parse_accept(types) if not one.multipart]
+
+
+def _require_frame(held: Held, number: int) -> None:
+    """`BadRequest` for a frame of what has none, or another than the only one."""
+    if kind_of(held) is not Kind.IMAGE or held.shape is None:
+        raise BadRequest("frameNumber is given, and the object is no image.")
+    if held.shape.frames == 1 and number != 1:
+        raise BadRequest("The object has one frame: frameNumber can be 1 only.")
+
+
+def _state(
+    scene: Scene, held: Held, names: tuple[str, str] | None, numbers: Sequence[int] | None
+) -> Held | None:
+    """The presentation state that is to be applied. `BadRequest` if it is none, or not for this image."""
+    from service.web.views import frames_of_state
+
+    if names is None:
+        return None
+    state = _find(scene.archive, {_SERIES: names[0], _INSTANCE: names[1]})
+    if kind_of(state) is not Kind.STATE:
+        raise BadRequest("presentationUID names an object that is no presentation state.")
+    wanted = (held.key.instance, numbers[0] if numbers else 1)
+    if wanted not in frames_of_state(scene, state):
+        raise BadRequest("The presentation state is not for this image.")
+    return state
+
+
+def _body(asked: Asked, given: Mapping[str, str]) -> Body:
+    """The object in Explicit VR Little Endian where no transfer syntax is named (PS3.18 9.5.1)."""
+    syntax = given.get("transferSyntax", "")
+    ranges = [MediaRange(DICOM, False, (syntax,) if syntax else (), 1.0)]
+    return object_body(replace(asked, ranges=ranges), _find(asked.archive, given))
 
 
 def _parameters(request: Request) -> dict[str, str]:
@@ -75,17 +124,12 @@ def _parameters(request: Request) -> dict[str, str]:
     return given
 
 
-def _require_object(given: Mapping[str, str], accept: Sequence[str]) -> None:
-    """Return if the request asks for the DICOM object itself, and for nothing that changes it."""
-    if not _wants_object(given.get("contentType"), accept):
-        raise NotAcceptable("Instances are available as DICOM objects here, not as pictures.", (DICOM,))
+def _require_identified(given: Mapping[str, str]) -> None:
+    """Return if no de-identified copy is asked for, in whose place nothing else may leave."""
     if "anonymize" in given:
         if given["anonymize"] != "yes":
             raise BadRequest("anonymize must be yes where it is given (PS3.18 9.4.1).")
         raise NotAcceptable("De-identified copies are not available.")
-    for name in _RENDERING:
-        if name in given:
-            raise BadRequest(f"{name} is about pictures, and contentType asks for a DICOM object.")
 
 
 def _wants_object(types: str | None, accept: Sequence[str]) -> bool:
@@ -119,18 +163,3 @@ def _find(archive: Archive, given: Mapping[str, str]) -> Held:
     if not found:
         raise NotFound("There is no such instance.")
     return max(found, key=lambda held: held.row)
-
-
-def _agree(held: Held, syntax: str) -> Representation:
-    """How the instance goes out: in Explicit VR Little Endian where no transfer syntax is named.
-
-    What exists only in a lossy form may then go as it is (PS3.18 8.7.3.5.2).
-    """
-    offers = [
-        Representation(DICOM, uid, default=uid == EXPLICIT_LE or BY_UID[uid].lossy)
-        for uid in available(held.syntax)
-    ]
-    agreed = negotiate([MediaRange(DICOM, False, (syntax,) if syntax else (), 1.0)], offers)
-    if not agreed:
-        raise NotAcceptable("The instance is not available in that transfer syntax.", tuple(map(str, offers)))
-    return agreed[0]

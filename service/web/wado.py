@@ -8,16 +8,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.archive.reading import blocks_of, object_blocks, object_size
+from service.archive.remaking import remade_blocks
 from service.dicom.errors import NotAcceptable, NotFound, Superseded
 from service.dicom.frames import Extent
-from service.dicom.media import DICOM, MediaRange, Representation, negotiate
+from service.dicom.media import MediaRange, Representation, negotiate
 from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.record import Held
 from service.dicom.resource import Level, Resource
-from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, OCTETS, available
+from service.dicom.syntaxes import OCTETS
 from service.web.bulkdata import Asked, asked_of
 from service.web.collected import bulkdata_body, gaps
 from service.web.conditional import entity_tag
+from service.web.offers import MADE, is_remade, object_offers, stored_object_offers
 from service.web.request import resource_of, warning
 from service.web.sending import Body, Piece, send
 
@@ -53,7 +55,7 @@ def _at_least(ranges: Sequence[MediaRange], quality: float) -> list[MediaRange]:
 
 
 def _agreeable(ranges: Sequence[MediaRange], held: Sequence[Held], *, single: bool) -> bool:
-    return any(negotiate(ranges, some) for some in _offers_by_syntax(held, single=single).values())
+    return any(negotiate(ranges, some) for some in {object_offers(one, single=single) for one in held})
 
 
 def _instead(asked: Asked, resource: Resource, held: Sequence[Held]) -> Body:
@@ -91,32 +93,27 @@ def agree(ranges: Sequence[MediaRange], held: Sequence[Held], *, single: bool) -
     `single` says that the resource is one item, which may go without a multipart around it
     (PS3.18 Table 10.4.4-1).
     """
-    offers = _offers_by_syntax(held, single=single)
-    agreed = {stored: negotiate(ranges, some) for stored, some in offers.items()}
-    items = [(one, agreed[one.syntax][0]) for one in held if agreed[one.syntax]]
+    offers = [object_offers(one, single=single) for one in held]
+    agreed = {some: negotiate(ranges, some) for some in set(offers)}
+    items = [(one, agreed[some][0]) for one, some in zip(held, offers, strict=True) if agreed[some]]
     if not items:
-        listed = sorted({str(offer) for some in offers.values() for offer in some})
+        listed = sorted({str(offer) for some in agreed for offer in some})
         raise NotAcceptable("No acceptable media type or transfer syntax is available.", tuple(listed))
     return Plan(items)
 
 
-def _offers_by_syntax(held: Sequence[Held], *, single: bool) -> dict[str, list[Representation]]:
-    return {stored: _offers(stored, single=single) for stored in {one.syntax for one in held}}
-
-
-def _offers(stored: str, *, single: bool) -> list[Representation]:
-    # Where no transfer syntax is named Explicit VR Little Endian is meant, except that what exists only
-    # in a lossy form may go as it is (PS3.18 8.7.3.5.2).
-    forms = (True, False) if single else (True,)
-    return [
-        Representation(DICOM, uid, multipart=form, default=uid == EXPLICIT_LE or BY_UID[uid].lossy)
-        for form in forms
-        for uid in available(stored)
-    ]
+def object_body(asked: Asked, held: Held) -> Body:
+    """One instance as a DICOM object, alone, in the transfer syntax agreed on."""
+    return _single(asked, *agree(asked.ranges, [held], single=True).items[0])
 
 
 def _single(asked: Asked, held: Held, agreed: Representation) -> Body:
-    """One instance as it is, any run of which can be read where it leaves as stored."""
+    """One instance, any run of which can be read where it leaves as stored."""
+    if is_remade(held, agreed.syntax):
+        blocks = partial(_blocks, asked, held, agreed.syntax)
+        tag = entity_tag(held.digest, held.object_key, agreed.content_type, MADE)
+        instead = partial(_single_instead, asked, held)
+        return Body(agreed.content_type, blocks, None, tag, making=asked.making, instead=instead)
     size = object_size(held, agreed.syntax)
     return Body(
         agreed.content_type,
@@ -128,6 +125,25 @@ def _single(asked: Asked, held: Held, agreed: Representation) -> Body:
         bound=size,
         lend=partial(_lent, asked, held) if size == held.size else None,
     )
+
+
+def _single_instead(asked: Asked, held: Held, error: NotAcceptable) -> Body:
+    """One instance as it is stored, if it may leave so where it cannot be made into what was agreed on."""
+    offers = stored_object_offers(held, single=True)
+    stored = negotiate(asked.ranges, offers)
+    if not stored:
+        raise NotAcceptable(str(error), tuple(str(one) for one in offers if not one.multipart))
+    return (
+        _many(asked, Plan([(held, stored[0])]), 1) if stored[0].multipart else _single(asked, held, stored[0])
+    )
+
+
+def _blocks(asked: Asked, held: Held, syntax: str) -> Iterator[Buffer]:
+    """One instance as a DICOM file in `syntax`."""
+    if not is_remade(held, syntax):
+        return object_blocks(asked.archive, held, syntax, asked.block_size)
+    making = asked.making
+    return remade_blocks(asked.archive, held, syntax, making.each, making.steps, asked.block_size)
 
 
 def _lent(asked: Asked, held: Held) -> list[Piece] | None:
@@ -145,7 +161,8 @@ def _many(asked: Asked, plan: Plan, total: int) -> Body:
     Its boundary follows from its content, so that the same comes out each time.
     """
     content = b"".join(one.digest + agreed.syntax.encode() for one, agreed in plan.items)
-    tag = entity_tag(content, asked.base, str(plan.form))
+    made = any(is_remade(one, agreed.syntax) for one, agreed in plan.items)
+    tag = entity_tag(content, asked.base, str(plan.form), *((MADE,) if made else ()))
     boundary = boundary_of(tag)
     heads = _part_heads(plan, asked.base, boundary)
     status, headers = 200, {}
@@ -154,15 +171,29 @@ def _many(asked: Asked, plan: Plan, total: int) -> Body:
         text = f"{total - len(plan.items)} of {total} instances cannot be sent as asked."
         headers["Warning"] = warning(asked.base, text)
     size = _total_size(plan, heads, boundary)
+    going = [0]
     return Body(
         plan.form.multipart_type(boundary),
-        partial(_parts, asked, plan, heads, boundary),
+        partial(_parts, asked, plan, heads, boundary, going),
         size,
         tag,
         bound=size,
         status=status,
         headers=headers,
+        making=asked.making if made else None,
+        instead=partial(_many_instead, asked, plan, total, going) if made else None,
     )
+
+
+def _many_instead(asked: Asked, plan: Plan, total: int, going: list[int], error: NotAcceptable) -> Body:
+    """The plan without the instance that could not be made, or with that one as it is stored."""
+    items = list(plan.items)
+    held, _ = items[going[0]]
+    stored = negotiate(asked.ranges, stored_object_offers(held, single=not plan.form.multipart))
+    items[going[0] : going[0] + 1] = [(held, one) for one in stored[:1] if one.multipart]
+    if not items:
+        raise NotAcceptable(str(error), tuple(map(str, stored_object_offers(held, single=True))))
+    return _many(asked, Plan(items), total)
 
 
 def _part_heads(plan: Plan, base: str, boundary: str) -> list[bytes]:
@@ -178,10 +209,14 @@ def _part_heads(plan: Plan, base: str, boundary: str) -> list[bytes]:
     ]
 
 
-def _parts(asked: Asked, plan: Plan, heads: Sequence[bytes], boundary: str) -> Iterator[Buffer]:
-    for (one, agreed), head in zip(plan.items, heads, strict=True):
+def _parts(
+    asked: Asked, plan: Plan, heads: Sequence[bytes], boundary: str, going: list[int]
+) -> Iterator[Buffer]:
+    """The multipart; `going` tells at which of its instances it is."""
+    for place, ((one, agreed), head) in enumerate(zip(plan.items, heads, strict=True)):
+        going[0] = place
         yield head
-        yield from object_blocks(asked.archive, one, agreed.syntax, asked.block_size)
+        yield from _blocks(asked, one, agreed.syntax)
     yield closing(boundary)
 
 

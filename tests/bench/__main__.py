@@ -5,11 +5,11 @@ import signal
 import sys
 import time
 
-from tests.bench import cstore, frame, metadata, stow
+from tests.bench import cstore, frame, metadata, rendered, stow, transcode
 from tests.bench.figures import heading
 from tests.bench.rig import Failed, Rig
 
-SCENARIOS = {module.NAME: module.run for module in (stow, metadata, frame, cstore)}
+SCENARIOS = {module.NAME: module.run for module in (stow, metadata, frame, transcode, rendered, cstore)}
 
 
 def main() -> int:

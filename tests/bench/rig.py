@@ -66,7 +66,7 @@ class Rig:
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
 
     @contextlib.contextmanager
-    def service(self, folder: Path | None = None) -> Iterator[Site]:
+    def service(self, folder: Path | None = None, **settings: str) -> Iterator[Site]:
         """`isthmus serve` on embedded defaults; with `folder`, on what an earlier one left there."""
         folder = folder or self.new_folder("service")
         port = free_port()
@@ -74,6 +74,7 @@ class Rig:
             "ISTHMUS_PORT": str(port),
             "ISTHMUS_STORE": f"file://{folder}/objects",
             "ISTHMUS_INDEX": f"sqlite://{folder}/index.db",
+            **settings,
         }
         with running([sys.executable, "-m", "service", "serve"], folder / "service.log", environ) as process:
             until(lambda: answers(port, "/readyz"), process, "isthmus serve")

@@ -212,6 +212,18 @@ def test_each_representation_has_its_own_tag(site, path):
         assert other.status_code == 200
 
 
+@cites("RFC 9110 8.8.1", "what another edition of the program writes has another tag")
+@pytest.mark.parametrize("accept", [JSON, XML, XML_PARTS])
+def test_another_edition_of_the_program_has_other_tags(site, path, accept, monkeypatch):
+    before = site.get(path + "/metadata", accept).headers["etag"]
+    monkeypatch.setattr("service.web.metadata._EDITION", 9)
+
+    after = site.get(path + "/metadata", accept, **{"If-None-Match": before})
+
+    assert after.status_code == 200
+    assert after.headers["etag"] != before
+
+
 @cites("RFC 9110 8.8.1", "a strong tag is of the same bytes each time")
 @pytest.mark.parametrize("accept", [JSON, XML])
 def test_strong_tags_are_of_the_same_bytes(open_site, accept):

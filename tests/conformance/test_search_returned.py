@@ -4,6 +4,7 @@ import pytest
 
 from tests.conformance.rows import cites, row
 from tests.conformance.searching import fill, params, search
+from tests.making import a_data_set, a_file
 
 STUDY, SERIES, INSTANCE = "PS3.18 Table 10.6.3-3", "PS3.18 Table 10.6.3-4", "PS3.18 Table 10.6.3-5"
 FIELDS = "PS3.18 8.3.4.3 includefield"
@@ -404,6 +405,17 @@ def test_bulk_data_of_a_match(library):
     uri = found["7FE00010"]["BulkDataURI"]
     assert uri.startswith(f"{ROOT}/1.1/series/1.1.1/instances/1.1.1.1/")
     assert library.get(uri).status_code == 200
+
+
+@cites("PS3.18 10.6.3.3", "text of any characters comes as it is, those too that no script has")
+@pytest.mark.parametrize("text", ["\ufdd0", "a \ufdd0\ufffe\U0010ffff b", "\ufffd"])
+def test_text_of_a_match_is_nothing_else(site, text):
+    made = a_data_set(SpecificCharacterSet="ISO_IR 192", PatientComments=text)
+    assert site.post(a_file(made)).status_code == 200
+
+    found = first(site, "/instances", "includefield=PatientComments")
+
+    assert found["00104000"] == {"vr": "LT", "Value": [text]}
 
 
 @cites("PS3.18 10.6.3.3", "names have their groups")

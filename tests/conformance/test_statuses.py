@@ -7,11 +7,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import FORGETTING, RECALLING, ROUTES, create_app
-from service.dicom.errors import Busy, IndexUnavailable, StoreUnavailable
+from service.dicom.errors import Busy, IndexUnavailable, NotDicom, StoreUnavailable
+from service.dicom.frames import Extent
+from service.dicom.syntaxes import DEFLATED
 from service.settings import Settings
 from service.web.transactions import INSTANCE, SERIES, STUDY
 from tests.conformance.rows import cites, row
-from tests.making import a_ct
+from tests.making import a_ct, a_data_set, a_file, add_pixels
 from tests.sites import ROOT, Site
 
 DICOM = "application/dicom"
@@ -274,6 +276,7 @@ FAILURES = [
     row("PS3.18 8.5", "503 with Retry-After: too much to do", Busy("Full.", 7), 503, "7"),
     row("PS3.18 8.5", "503 with Retry-After: the store is down", StoreUnavailable("No store."), 503, "5"),
     row("PS3.18 8.5", "503 with Retry-After: the index is down", IndexUnavailable("No index."), 503, "5"),
+    row("PS3.18 8.5", "406: what is kept is damaged; 409 is for Store", NotDicom("Damaged."), 406, None),
     row("PS3.18 8.5", "500: a fault of our own", RuntimeError(f"File x.py, line 3: {SECRET}"), 500, None),
 ]
 
@@ -292,6 +295,21 @@ def test_what_fails_behind_the_scenes_has_its_status(site, path, error, status, 
         assert SECRET not in text
         assert "Traceback" not in text
         assert ".py" not in text
+
+
+@cites("PS3.18 8.5", "an object that is damaged where it is kept: 406, or a body that breaks off, never 409")
+def test_a_damaged_object_is_no_conflict(site):
+    made = add_pixels(a_data_set(study="1.1", series="1.2", instance="1.3"), [bytes(range(256)) * 64])
+    file = a_file(made, DEFLATED)
+    assert site.post(file).status_code == 200
+    ((key, _),) = site.store.keys()
+    held = bytes(site.store.read(key, Extent(0, len(file))))
+    site.store.keep(key, held[:-40] + bytes(40))
+
+    for path in (ONE, ONE + "/frames/1", ONE + "/pixeldata", "/studies/1.1"):
+        for response in (site.get(path), site.client.head(ROOT + path)):
+            assert response.status_code in (200, 406), path
+    assert site.get(ONE).status_code == 406
 
 
 # Bodies of errors

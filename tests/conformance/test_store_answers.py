@@ -104,6 +104,28 @@ def test_storage_that_is_down_is_503(site, monkeypatch, name, error):
     assert [(reason, uid) for reason, uid, _ in failures(response)] == [(0xA700, instance)]
 
 
+@cites("PS3.18 Table I.2-2", "A700 where the store fails for a moment: 202 among others, the rest is stored")
+def test_what_the_store_could_not_take_among_others(site, monkeypatch):
+    upload = type(site.store.begin())
+    real, unlucky = upload.commit, new_uid()
+
+    def commit(self: Any, key: str) -> None:
+        if f"/{unlucky}." in key:
+            raise StoreUnavailable("down")
+        real(self, key)
+
+    monkeypatch.setattr(upload, "commit", commit)
+    response = site.post_parts(a_ct(), a_ct(instance=unlucky), a_ct())
+    assert response.status_code == 202
+    assert "retry-after" not in response.headers
+    assert [(reason, uid) for reason, uid, _ in failures(response)] == [(0xA700, unlucky)]
+    assert len(response.json()["00081199"]["Value"]) == 2
+    # and what failed for different reasons is neither too large nor to be sent again as it is
+    response = site.post_parts(a_ct(instance=unlucky), GARBAGE)
+    assert response.status_code == 409
+    assert [reason for reason, *_ in failures(response)] == [0xA700, 0xC000]
+
+
 # The module
 
 

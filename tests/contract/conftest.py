@@ -110,3 +110,11 @@ def index(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[FullIndex]:
     opened = MemoryIndex() if request.param == "memory" else SqliteIndex(tmp_path / "index.db")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def other_index(index: FullIndex, tmp_path: Any) -> Iterator[FullIndex]:
+    """Another one of the kind of `index`."""
+    opened = MemoryIndex() if isinstance(index, MemoryIndex) else SqliteIndex(tmp_path / "other.db")
+    yield opened
+    opened.close()

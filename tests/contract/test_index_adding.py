@@ -9,7 +9,7 @@ import pytest
 from service.dicom.errors import NotFound
 from service.dicom.frames import Extent
 from service.dicom.query import Query
-from service.dicom.record import InstanceRecord
+from service.dicom.record import InstanceRecord, syntax_and_pixels
 from service.dicom.resource import InstanceKey, Level, Resource
 from service.index.port import Added, FullIndex, OnDuplicate, Outcome
 
@@ -269,7 +269,9 @@ def test_documents_come_back_byte_for_byte(index: FullIndex, a_record: Builder) 
         documents = index.documents(resource)
         assert documents is not None
         assert documents.count == len(chosen)
-        assert list(documents) == [(record.json, record.syntax) for record in chosen]
+        assert list(documents) == [
+            (record.json, syntax_and_pixels(record.syntax, record.shape, record.pixels)) for record in chosen
+        ]
         assert list(documents) == list(documents)
 
 
@@ -283,6 +285,19 @@ def test_documents_outlive_the_first_instance_of_their_series(index: FullIndex, 
 
     assert documents is not None
     assert [json for json, _ in documents][1:] == [record.json for record in records[1:]]
+
+
+def test_another_index_has_other_generations(
+    index: FullIndex, other_index: FullIndex, a_record: Builder
+) -> None:
+    found = []
+    for one in (index, other_index):
+        add(one, [a_record("1.1", content=b"of " + str(id(one)).encode())])
+        found.append(one.documents(Resource("1.1")))
+
+    first, other = found
+    assert first is not None and other is not None
+    assert first.generation != other.generation
 
 
 def test_a_generation_changes_with_every_change_of_its_resource(index: FullIndex, a_record: Builder) -> None:

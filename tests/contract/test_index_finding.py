@@ -267,7 +267,13 @@ def test_an_instance_answers_with_the_levels_not_in_its_path(
 def test_the_stored_syntax_of_each_instance_is_told(full: FullIndex) -> None:
     answer = full.find(Query.from_url(INSTANCE, [("InstanceNumber", "1")]))
 
-    assert list(answer.syntaxes) == ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1"]
+    told = [one.split("|") for one in answer.syntaxes]
+    assert [syntax for syntax, *_ in told] == [
+        "1.2.840.10008.1.2.4.90",
+        "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2.1",
+    ]
+    assert told[0][1:] == [str(0x7FE00010), "1", "16", "12", "1", "MONOCHROME2"]
     assert all(match.count(b"\x01") == 1 for match in answer.matches)
     assert not full.find(Query.from_url(STUDY, [])).syntaxes
 

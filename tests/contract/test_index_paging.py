@@ -226,6 +226,23 @@ def test_a_bookmark_is_forgotten_in_time() -> None:
     assert bookmarks.before(query) is None
 
 
+def test_nothing_of_what_is_too_old_stays_in_memory() -> None:
+    clock = [0.0]
+    bookmarks = Bookmarks(lifetime_s=300, clock=lambda: clock[0])
+    mine, yours = Query(level=Level.STUDY, study="1.1"), Query(level=Level.STUDY, study="1.2")
+    for offset in (0, 10):
+        bookmarks.keep(replace(mine, offset=offset), 10, ("Doe^Jane",))
+        clock[0] += 200
+
+    bookmarks.keep(yours, 10, ("Doe^John",))
+
+    kept = [sorted(pages) for pages in bookmarks._searches.values()]
+    assert kept == [[20], [10]]
+    clock[0] = 1000
+    bookmarks.keep(yours, 10, ("Doe^John",))
+    assert [sorted(pages) for pages in bookmarks._searches.values()] == [[10]]
+
+
 def test_bookmarks_are_bounded() -> None:
     bookmarks = Bookmarks()
     for number in range(2000):

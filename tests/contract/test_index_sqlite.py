@@ -84,11 +84,14 @@ def test_what_was_added_is_there_after_closing_and_reopening(tmp_path: Path, a_r
     index = SqliteIndex(tmp_path / "deep" / "index.db")
     index.add([record], on_duplicate=REFUSE)
     (before,) = index.locate(Resource("1.1"))
+    documents = index.documents(Resource("1.1"))
+    assert documents is not None
     index.close()
 
     again = SqliteIndex(tmp_path / "deep" / "index.db")
 
     assert again.locate(Resource("1.1")) == [before]
+    assert again.documents(Resource("1.1"), unless=documents.generation) is None
     assert again.findings(record.key) == ("Odd.",)
     again.close()
 

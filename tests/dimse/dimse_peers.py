@@ -179,8 +179,17 @@ class Ground:
     def end(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE_S)
+        self.loop.run_until_complete(_call_off_the_rest())
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
+
+
+async def _call_off_the_rest() -> None:
+    """End what aiohttp's server leaves running for connections that were cut."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), PATIENCE_S)
 
 
 async def serve_archive(archive: Archive, port: int = 0) -> tuple[web.AppRunner, str]:

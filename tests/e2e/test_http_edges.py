@@ -41,6 +41,11 @@ def test_a_single_header_that_never_ends_is_refused(port):
     assert got.startswith(b"HTTP/1.1 431 ")
 
 
+def test_a_uri_that_never_ends_is_refused(port):
+    got = talk(port, b"GET /dicom-web/studies?StudyInstanceUID=1.1", *[b",2.25.1" * 9000] * 50)
+    assert got.startswith(b"HTTP/1.1 414 ")
+
+
 @pytest.mark.parametrize(
     "noise",
     [b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 100, b"GET /\xff\xfe HTTP/1.1\r\n\r\n", b"HELO x\r\n\r\n"],

@@ -1,5 +1,6 @@
 """The Native DICOM Model, both ways (PS3.19 annex A.1)."""
 
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -128,6 +129,36 @@ def test_a_bulk_data_uuid_is_a_reference_like_any_other():
 def private(tag: str, creator: str, value: str) -> str:
     head = f'<DicomAttribute tag="{tag}" vr="LO" privateCreator="{creator}">'
     return f"{head}<Value>{value}</Value></DicomAttribute>"
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        '<DicomAttribute tag="00090001" vr="LO"/>',
+        '<DicomAttribute tag="00090010" vr="DS"><Value>1</Value></DicomAttribute>',
+        '<DicomAttribute tag="000900FF" vr="UN"/>',
+        '<DicomAttribute tag="00090011" vr="SQ" privateCreator=""/>',
+        '<DicomAttribute tag="00400275" vr="SQ"><Item><DicomAttribute tag="00090002" vr="UI"/></Item>'
+        "</DicomAttribute>",
+    ],
+)
+def test_a_private_attribute_of_nobody_is_refused(attribute):
+    with pytest.raises(NotDicom, match="privateCreator"):
+        read_xml(document_of(attribute))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        '<DicomAttribute tag="00090010" vr="LO"><Value>A</Value></DicomAttribute>',
+        '<DicomAttribute tag="00090010"><Value>A</Value></DicomAttribute>',
+        '<DicomAttribute tag="00090010" vr="UN"/><DicomAttribute tag="00091001" vr="LO"/>',
+        '<DicomAttribute tag="00091001" vr="LO"/>',
+    ],
+)
+def test_creators_and_whole_tags_stay_where_they_are(attributes):
+    tags = re.findall('tag="([0-9]{8})"', attributes)
+    assert sorted(read_xml(document_of(attributes))) == tags
 
 
 def test_private_attributes_get_a_block_of_their_creator():

@@ -200,6 +200,7 @@ def test_an_event_loop_awaits_and_cancels(workshop):
         first = asyncio.wrap_future(workshop.submit("key", gate))
         second = asyncio.wrap_future(workshop.submit("abandoned", abandoned))
         second.cancel()
+        await asyncio.wait([second])  # the loop has passed it on by then
         gate.open.set()
         return await asyncio.wait_for(first, PATIENCE_S)
 

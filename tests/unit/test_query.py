@@ -142,6 +142,7 @@ def test_fields_are_included(
         ([("limit", "10"), ("offset", "20")], 10, 20),
         ([("limit", "0")], 0, 0),
         ([("limit", "999999")], 50, 0),
+        ([("limit", str(2**63 - 1)), ("offset", str(2**64 - 1))], 50, 10**15),
         ([("limit", ""), ("offset", "")], 50, 0),
         ([("limit", "5"), ("limit", "5")], 5, 0),
     ],

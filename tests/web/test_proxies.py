@@ -142,6 +142,11 @@ def test_what_could_not_be_part_of_a_url_is_a_bad_request(site, headers):
     assert told in (400, 404)
 
 
+def test_two_hosts_are_a_bad_request(site):
+    request = site.client.build_request("GET", "/dicom-web/studies", headers=[("Host", "a"), ("Host", "b")])
+    assert site.client.send(request).status_code == 400
+
+
 def test_the_public_url_is_the_root_whatever_the_request_says(site):
     public = "https://pacs.example/images/dicomweb"
     reached = behind(site, STRANGER, public_url=public)

@@ -41,6 +41,7 @@ def filled(open_site, real_data, manifest):
 def test_every_real_file_goes_in_is_found_and_comes_out_as_it_was(filled, real_data):
     problems: list[str] = []
     studies = defaultdict(set)
+    sites = {id(site): site for site, _ in filled}
     for site, row in filled:
         content = (real_data / row["path"]).read_bytes()
         response = site.post(content)
@@ -51,9 +52,9 @@ def test_every_real_file_goes_in_is_found_and_comes_out_as_it_was(filled, real_d
         url = stored["00081190"]["Value"][0]
         studies[id(site)].add(response.json()["00081190"]["Value"][0])
         problems += [f"{row['path']}: {text}" for text in what_is_wrong(site, url, content, row)]
-    for site, _ in filled:
+    for name, site in sites.items():
         found = {one["00081190"]["Value"][0] for one in site.get("/studies?limit=5000").json()}
-        problems += [f"{url} is not found" for url in studies.pop(id(site), set()) - found]
+        problems += [f"{url} is not found" for url in studies[name] - found]
     assert not problems, "\n".join(problems)
     assert len(filled) > 400
 

@@ -169,7 +169,7 @@ def test_metadata_are_every_attribute_with_urls_filled_in(site):
         "vr": "OW",
         "BulkDataURI": f"http://testserver/dicom-web{path}/bulkdata/7FE00010",
     }
-    assert document["00083002"] == {"vr": "UI", "Value": [EXPLICIT_LE]}
+    assert document["00083002"]["Value"][0] == EXPLICIT_LE
     assert list(document) == sorted(document)
     assert not any(tag.startswith("0002") for tag in document)
 
@@ -337,7 +337,7 @@ def test_compressed_frames_leave_as_they_are_stored(site):
         assert 'type="image/jp2"' in response.headers["content-type"]
 
 
-@pytest.mark.parametrize("accept", [OCTETS, "image/png", f"image/jp2; transfer-syntax={ROOT}.4.91"])
+@pytest.mark.parametrize("accept", [OCTETS, "image/png", f"image/jpx; transfer-syntax={ROOT}.4.92"])
 def test_frames_that_would_need_a_codec_are_not_acceptable(site, accept):
     path = keep(site, encapsulated(b"\xff\x4fone!!"))
     response = site.get(path + "/frames/1", accept)

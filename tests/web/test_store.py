@@ -10,7 +10,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from service.archive import intake
-from service.dicom import attributes, header
+from service.dicom import describing, header
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from service.index.port import OnDuplicate
 from tests.making import CT, a_ct, a_data_set, a_file, add_pixels, new_uid
@@ -257,7 +257,7 @@ def test_a_fault_of_one_object_is_not_the_others(site, monkeypatch, caplog):
             raise ValueError("Doe^Jane")
         return real(elements)
 
-    real = attributes.describe
+    real = describing.describe
     monkeypatch.setattr(intake, "describe", describe_or_fail)
     response = site.post_parts(a_ct(AccessionNumber="B2"), a_ct())
     assert response.status_code == 202

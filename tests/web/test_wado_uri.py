@@ -76,7 +76,7 @@ ROWS = [
     ("9.4 [D] transferSyntax=* as stored", and_(transferSyntax="*"), 200),
     ("9.4 an empty transferSyntax is none", and_(transferSyntax=""), 200),
     ("9.4 a transferSyntax that is no UID", and_(transferSyntax="explicit"), 400),
-    ("9.4 a transferSyntax that is not supported", and_(transferSyntax=J2K), 406),
+    ("9.4 a transferSyntax that is not supported", and_(transferSyntax=LOSSY_JPEG), 406),
     ("9.4 Implicit VR never leaves", and_(transferSyntax=IMPLICIT_LE), 406),
     ("9.4 an unknown transferSyntax", and_(transferSyntax="1.2.3.4"), 406),
     ("9.4.1 anonymize=yes: never the identified object", and_(anonymize="yes"), 406),
@@ -91,9 +91,7 @@ ROWS = [
     ("spec 13: a media type", and_(contentType="dicom"), 400),
     ("spec 13: a media type", and_(contentType=""), 400),
     ("8.7.1 types in any case", and_(contentType="Application/DICOM"), 200),
-    ("spec 13: pictures are not made", and_(contentType="image/jpeg"), 406),
-    ("spec 13: pictures are not made", and_(contentType="image/png,image/jpeg"), 406),
-    ("spec 13: nothing named means a picture", without("contentType"), 406),
+    ("spec 13: no such picture is made", and_(contentType="image/tiff"), 406),
     ("8.3.1 unknown parameters are ignored", and_(frobnicate="1"), 200),
     ("8.3.1 charset is about text", and_(charset="UTF-8"), 200),
 ]
@@ -114,26 +112,26 @@ def test_parameters_mean_what_the_standard_says(site, ct, rule, change, status):
 
 
 @pytest.mark.parametrize(
-    ("accept", "status"),
+    ("accept", "media_type"),
     [
-        ("*/*", 406),  # spec 13: a picture
-        ("image/*", 406),
-        ("image/jpeg, application/dicom;q=0.5", 406),
-        ("application/dicom", 200),
-        ("application/*", 200),
-        ("application/dicom, image/jpeg;q=0.5", 200),
-        ("text/html", 406),
+        ("*/*", "image/jpeg"),  # spec 13: a picture
+        ("image/*", "image/jpeg"),
+        ("image/jpeg, application/dicom;q=0.5", "image/jpeg"),
+        ("application/dicom", DICOM),
+        ("application/*", DICOM),
+        ("application/dicom, image/jpeg;q=0.5", DICOM),
     ],
 )
-def test_accept_decides_where_content_type_does_not(site, ct, accept, status):
+def test_accept_decides_where_content_type_does_not(site, ct, accept, media_type):
     file, parameters = ct
-    assert ask(site, without("contentType")(parameters), Accept=accept).status_code == status
+    response = ask(site, without("contentType")(parameters), Accept=accept)
+    assert response.headers["content-type"].partition(";")[0] == media_type
     assert ask(site, parameters, Accept="image/*").content == file  # spec 13: contentType comes first
 
 
 def test_a_refusal_says_what_there_is(site, ct):
-    response = ask(site, ct[1] | {"contentType": "image/jpeg"})
-    assert response.json()["available"] == [DICOM]
+    response = ask(site, ct[1] | {"contentType": "image/tiff"})
+    assert "image/jpeg" in response.json()["available"]
 
 
 def test_a_parameter_given_twice_with_two_values_is_a_bad_request(site, ct):
@@ -160,7 +158,7 @@ def test_what_must_not_leave_as_it_is_leaves_in_explicit_little_endian(site, syn
     [
         (J2K, "*", 200),  # [D] Weasis, dcm4che: as stored
         (J2K, J2K, 200),
-        (J2K, None, 406),  # PS3.18 9.4: Explicit VR Little Endian, which needs a codec
+        (J2K, None, 406),  # PS3.18 9.4: Explicit VR Little Endian, and this is no codestream
         (J2K, EXPLICIT_LE, 406),
         (LOSSY_JPEG, None, 200),  # PS3.18 8.7.3.5.2: what exists only in a lossy form
         (LOSSY_JPEG, "*", 200),

@@ -74,18 +74,20 @@ def _indexed(pictures: Sequence[Samples]) -> tuple[list[Samples], NDArray[np.uin
 
 def _few_colours(pictures: Sequence[Samples]) -> tuple[list[Samples], NDArray[np.uint8]] | None:
     """The pictures in their own colours, `None` if these are more than 256."""
-    codes = [
-        picture[..., 0].astype(np.uint32) << 16 | picture[..., 1].astype(np.uint32) << 8 | picture[..., 2]
-        for picture in pictures
-    ]
     colours = np.empty(0, np.uint32)
-    for code in codes:
-        colours = np.union1d(colours, np.unique(code))
+    for picture in pictures:
+        colours = np.union1d(colours, np.unique(_codes(picture)))
         if len(colours) > 256:
             return None
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colours)] = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
-    return [np.searchsorted(colours, code).astype(np.uint8) for code in codes], palette
+    return [np.searchsorted(colours, _codes(picture)).astype(np.uint8) for picture in pictures], palette
+
+
+def _codes(picture: Samples) -> NDArray[np.uint32]:
+    """Each pixel's colour as one number."""
+    red, green, blue = (picture[..., channel].astype(np.uint32) for channel in range(3))
+    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
 
 
 def _dithered(picture: Samples) -> Samples:

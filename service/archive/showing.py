@@ -1,0 +1,99 @@
+"""What showing an instance takes from the archive: its attributes, and a frame as samples."""
+
+import time
+
+import orjson
+
+from service.archive.bulk import bulk_value
+from service.archive.detached import tag_path
+from service.archive.frames import frames_of
+from service.archive.port import Archive
+from service.archive.transcoding import Steps, frame_bytes, source_syntax
+from service.dicom.errors import BadRequest, NotAcceptable, NotFound, Superseded
+from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, Held
+from service.dicom.resource import Resource
+from service.pixels.attributes import Attributes
+from service.pixels.codecs import decode
+from service.pixels.frame import Frame, FrameShape, Pixels, frame_shape
+
+MOST_FRAME_BYTES = 256 << 20
+"""The most bytes of samples that one frame is decoded to."""
+MOST_VALUE_BYTES = 16 << 20
+"""The most bytes of a value, of a look-up table or an overlay, that is fetched."""
+
+
+def attributes_of(archive: Archive, held: Held, block_size: int) -> Attributes:
+    """The stored attributes of an instance; values that they only point to are fetched when they are read.
+
+    `NotFound` if it is gone by now.
+    """
+    key = held.key
+    documents = archive.documents(Resource(key.study, key.series, key.instance))
+    document = next((found for found, _ in documents or ()), None)
+    if document is None:
+        raise NotFound("The instance was removed while it was being read.")
+    members = orjson.loads(document.replace(BASE_SLOT, b"").replace(SYNTAXES_SLOT, b""))
+
+    def fetch(place: str) -> bytes:
+        return _value(archive, held, place, block_size)
+
+    return Attributes(members, fetch)
+
+
+def _value(archive: Archive, held: Held, place: str, block_size: int) -> bytes:
+    """The bytes behind a BulkDataURI; none where they are not there, or too many."""
+    _, _, path = place.partition("/bulkdata/")
+    try:
+        content = bulk_value(archive, held, tag_path(path), block_size)
+    except Superseded:
+        raise
+    except (BadRequest, NotFound):
+        return b""
+    if content.size is None or content.size > MOST_VALUE_BYTES:
+        return b""
+    return b"".join(content.blocks())
+
+
+def stored_shape(held: Held) -> FrameShape:
+    """The shape of an instance's frames. `NotFound` if there are none, `NotAcceptable` if too large."""
+    if held.shape is None or held.pixels is None:
+        raise NotFound("The instance has no pixel data.")
+    shape = frame_shape(held.shape, held.pixels.tag)
+    size = frame_bytes(held.shape)
+    if size > MOST_FRAME_BYTES:
+        raise NotAcceptable(
+            f"A frame of this instance has {size >> 20} MiB of samples; "
+            f"frames are rendered up to {MOST_FRAME_BYTES >> 20} MiB."
+        )
+    return shape
+
+
+def stored_frame(archive: Archive, held: Held, number: int, block_size: int) -> Frame:
+    """Frame `number`, counted from 1, read in one run. `NotFound` if it is not there."""
+    shape = stored_shape(held)
+    (found,) = frames_of(archive, held, [number], block_size)
+    bound = found.content.bound
+    if bound is not None and bound > 2 * MOST_FRAME_BYTES:
+        raise NotAcceptable("The frame's codestream is larger than any that is decoded here.")
+    blocks = list(found.content.blocks())
+    payload = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    return Frame(payload, source_syntax(held), shape)
+
+
+def stored_pixels(
+    archive: Archive, held: Held, number: int, block_size: int, steps: Steps, *, reduced: int = 0
+) -> Pixels:
+    """The samples of frame `number`; with `reduced`, halved so many times where that spares work.
+
+    `NotAcceptable` if it cannot be decoded.
+    """
+    begun = time.perf_counter()
+    frame = stored_frame(archive, held, number, block_size)
+    read = time.perf_counter()
+    try:
+        pixels = decode(frame, reduced=reduced)
+    except MemoryError as cause:
+        raise NotAcceptable("The frame takes more memory to decode than there is.") from cause
+    steps["read"] = steps.get("read", 0.0) + read - begun
+    steps["decode"] = steps.get("decode", 0.0) + time.perf_counter() - read
+    return pixels
