@@ -12,7 +12,6 @@ from pydicom.encaps import encapsulate, generate_frames, parse_basic_offsets
 
 from service.dicom.syntaxes import BY_UID, DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from service.index.port import OnDuplicate
-from tests.comparing import differences
 from tests.conformance.pictured import (
     DATA,
     HTJ2K,
@@ -36,7 +35,7 @@ from tests.conformance.pictured import (
 from tests.conformance.retrieving import DICOM, encapsulated, keep, study_of
 from tests.conformance.rows import cites, row
 from tests.making import a_data_set, a_file, add_pixels, new_uid
-from tests.reading import data_set, parts_of
+from tests.reading import data_set, differences, parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
