@@ -19,7 +19,9 @@ from service.web.renderable import PICTURES
 from service.web.transactions import DESCRIBED, JSON, WADL, Transaction
 
 STATEMENT = Path(__file__).resolve().parents[1] / "docs/conformance.md"
-CAPABILITIES = Transaction("RetrieveCapabilities", (WADL, JSON), successes=(200, 304), failures=(400, 406))
+CAPABILITIES = Transaction(
+    "RetrieveCapabilities", (WADL, JSON), successes=(200, 304), failures=(400, 406, 412)
+)
 # Every method below the DICOMweb root, the one that describes the others included.
 METHODS = {("OPTIONS", "/"): CAPABILITIES, **DESCRIBED}
 
@@ -77,8 +79,8 @@ _NETWORK = """
   ignored. A request's head may have 64 KiB: a longer one is answered 414 where it is the URI, else 431.
 - The base URI is `ISTHMUS_PUBLIC_URL`, or follows `Host` and, from trusted proxies, `Forwarded` and
   `X-Forwarded-*`.
-- Request header fields: `Accept`, `Accept-Charset`, `Accept-Encoding`, `If-None-Match`, `If-Range`,
-  `Range`, `Content-Type`, `Content-Encoding` (gzip), `Content-Length`, `Origin`.
+- Request header fields: `Accept`, `Accept-Charset`, `Accept-Encoding`, `If-None-Match`, `If-Match`,
+  `If-Range`, `Range`, `Content-Type`, `Content-Encoding` (gzip), `Content-Length`, `Origin`.
 - Response header fields: `Content-Type`, `Content-Length`, `Content-Location`, `Content-Encoding` (gzip,
   zstd; text only), `Content-Range`, `Accept-Ranges`, `ETag`, `Vary`, `Cache-Control`, `Warning`,
   `Location`, `Retry-After`, `Allow`, `X-Total-Count`, and those of CORS for the origins in `ISTHMUS_CORS`.
@@ -172,7 +174,8 @@ def _transactions() -> str:
 
 
 def _transaction(method: str, path: str, one: Transaction) -> str:
-    headers = [name for status, name in ((304, "If-None-Match"), (206, "Range")) if status in one.successes]
+    fields = ((304, "If-None-Match"), (304, "If-Match"), (206, "Range"))
+    headers = [name for status, name in fields if status in one.successes]
     rows = [
         ("Query parameters", _codes(own_parameters(one))),
         ("Conditional header fields", _codes(headers)),

@@ -77,8 +77,7 @@ def serve(
         )
         server = _Server(config)
         threading.Thread(target=dictionary.load, name="dictionary", daemon=True).start()
-        threading.Thread(target=_load_codecs, name="codecs", daemon=True).start()
-        pictures = threading.Timer(_QUIET_S, load_views)
+        pictures = threading.Timer(_QUIET_S, _load_pictures)
         pictures.daemon = True
         pictures.start()
         if leashed_to is not None:
@@ -88,9 +87,10 @@ def serve(
         archive.close()
 
 
-def _load_codecs() -> None:
+def _load_pictures() -> None:
     """Have numpy and the codecs loaded before the first picture asks for them: it takes half a second."""
     importlib.import_module("service.pixels.transcode")
+    load_views()
 
 
 def worker_command(listener: socket.socket, beside: tuple[str, int] | None) -> Sequence[str]:

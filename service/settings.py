@@ -1,5 +1,6 @@
 """The service's settings: one frozen object, read from the environment once and made valid at start."""
 
+import functools
 import ipaddress
 import os
 import re
@@ -165,6 +166,7 @@ def _items(environ: Mapping[str, str], name: str) -> list[str]:
     return text(environ, name, "").replace(",", " ").split()
 
 
+@functools.cache
 def _allowed_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -23,9 +23,11 @@ _PADDING = " \0"
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _DICOM_NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])0*([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 _EXACT = 1 << 53  # whole numbers below it survive a double (PS3.18 F.2.2, RFC 8259 section 6)
+_LONGEST = 16  # characters of a DS (PS3.5 Table 6.2-1)
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 NOT_A_NUMBER = "holds text that is not a number"
+LONG_NUMBER = "holds a number of more than 16 characters"
 CUT_WORD = "has a length that does not fit its value representation"
 MORE_GROUPS = "has more than three component groups"
 
@@ -139,6 +141,8 @@ def _decimals(tag: int, vr: str, value: bytes, reading: Reading) -> bytes:
 def _decimal(written: str, reading: Reading) -> bytes:
     if not written:
         return b"null"
+    if len(written) > _LONGEST:
+        reading.odd.append(LONG_NUMBER)
     if _JSON_NUMBER.fullmatch(written):
         if len(written) <= 15 and "e" not in written and "E" not in written:
             return written.encode("ascii")

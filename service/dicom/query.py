@@ -197,6 +197,8 @@ def _find_path(name: str) -> tuple[tuple[int, ...], str] | None:
     for step in steps:
         if step is None:
             return None
+        if vr not in ("SQ", "", "UN"):
+            raise BadRequest(f"{attribute_name(path)} is no sequence: no path leads through it.")
         tag, vr = step
         path.append(tag)
     return tuple(path), vr

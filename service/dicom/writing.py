@@ -15,14 +15,12 @@ from typing import Any
 from service.dicom.elements import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
 from service.dicom.errors import NotDicom
 from service.dicom.items import DEPTH_LIMIT, SPECIFIC_CHARACTER_SET
-from service.dicom.jsonreading import Number
 from service.dicom.vr import BINARY, KNOWN, LONG, LUT_DESCRIPTORS, dictionary_entry, settle
 
 UTF_8 = "ISO_IR 192"
 
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
-_DECIMAL_BYTES = 16  # PS3.5 Table 6.2-1
 _NUMBERS = {
     "FL": "f", "FD": "d", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q",
 }  # fmt: skip
@@ -175,11 +173,12 @@ class _Writer:
                 return bytes(packed)
             if vr == "AT":
                 return b"".join(_tag_value(value) for value in values)
-            text = "\\".join([_person(value) if vr == "PN" else _text(vr, value) for value in values])
+            text = "\\".join([_person(value) if vr == "PN" else _text(value) for value in values])
+            encoded = text.encode("utf-8")  # half of a surrogate pair is no character of any set
         except (ValueError, TypeError, OverflowError, struct.error):
             raise NotDicom(f"{_shown(tag)} has a value that cannot be written as {vr}.") from None
         self.beyond_ascii = self.beyond_ascii or not text.isascii()
-        return text.encode("utf-8", "replace")
+        return encoded
 
     def _attribute(self, tag: int, attribute: Any, depth: int) -> list[Segment]:
         if not isinstance(attribute, dict):
@@ -247,20 +246,12 @@ def _shown(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _text(vr: str, value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
-    if vr == "DS" and isinstance(value, Number) and len(value) > _DECIMAL_BYTES:
-        return _shortened(float(value))
     return str(value)
-
-
-def _shortened(value: float) -> str:
-    """A number that a DS is too short for, to as many digits as it holds (PS3.5 6.2)."""
-    shown = (f"{value:.{digits}g}" for digits in range(16, 8, -1))
-    return next(text for text in shown if len(text) <= _DECIMAL_BYTES)
 
 
 def _person(value: Any) -> str:

@@ -18,6 +18,7 @@ PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _WHOLE = re.compile(r"[0-9]{1,9}")
+_DIGITS = 11  # of a number above all frames and sides that there are
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
@@ -129,9 +130,10 @@ def _quality(name: str, text: str) -> int:
 
 
 def _positive(name: str, text: str) -> int:
-    if not _WHOLE.fullmatch(text) or int(text) < 1:
+    digits = text.lstrip("0")
+    if not (text.isascii() and digits.isdigit()):
         raise BadRequest(f"{name} is a whole number from 1 on.")
-    return int(text)
+    return int(digits[:_DIGITS])
 
 
 def _side(name: str, text: str) -> int:

@@ -1,6 +1,7 @@
-"""A structured report as a page to read: HTML or plain text (PS3.3 C.17.3, PS3.18 8.7.3.2)."""
+"""A structured report as a page to read: HTML, XHTML or plain text (PS3.3 C.17.3, PS3.18 8.7.4)."""
 
 import html
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ _GRAPHIC_TYPE, _GRAPHIC_DATA = 0x00700023, 0x00700022
 _TARGET = 0x0040DB73
 _COMPLETION, _VERIFICATION = 0x0040A491, 0x0040A493
 _DEPTH_LIMIT = 60
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 2.2
 _MOST_COORDINATES = 12
 
 # What a relation is called where the reader needs to be told (PS3.3 Table C.17.3-8).
@@ -54,6 +56,17 @@ class Entry:
 
 def report_html(attributes: Attributes) -> str:
     """The report as an HTML page: no scripts, nothing from elsewhere, every value escaped."""
+    return '<!DOCTYPE html>\n<html lang="en">' + _page(attributes)
+
+
+def report_xml(attributes: Attributes) -> str:
+    """The same page as a document of XHTML, with U+FFFD for the characters that XML cannot hold."""
+    opening = '<?xml version="1.0" encoding="UTF-8"?>\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en">'
+    return opening + _NOT_IN_XML.sub("\ufffd", _page(attributes, "/"))
+
+
+def _page(attributes: Attributes, void: str = "") -> str:
+    """Head and body of the page; tags without content end in `void`."""
     root = entry_of(attributes)
     title = html.escape(root.name or "Structured report")
     facts = "".join(
@@ -61,8 +74,8 @@ def report_html(attributes: Attributes) -> str:
     )
     body = "".join(part for inner in root.inside for part in _markup(inner, 2))
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<head><meta charset="utf-8"{void}>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"{void}>'
         f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
         f"<h1>{title}</h1>\n<dl>{facts}</dl>\n{body}</body></html>\n"
     )
@@ -120,7 +133,7 @@ def _markup(entry: Entry, level: int) -> Iterator[str]:
     relation = f' <span class="relation">({html.escape(entry.relation)})</span>' if entry.relation else ""
     if entry.container:
         heading = f"h{min(level, 6)}"
-        yield f"<section><{heading}>{name or '&nbsp;'}{relation}</{heading}>\n"
+        yield f"<section><{heading}>{name or '&#160;'}{relation}</{heading}>\n"
         for inner in entry.inside:
             yield from _markup(inner, level + 1)
         yield "</section>\n"

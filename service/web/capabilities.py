@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.dicom.errors import NotAcceptable
 from service.dicom.media import DICOM_JSON, Representation, negotiate
 from service.dicom.record import BASE_SLOT
-from service.web.conditional import entity_tag, is_unchanged
+from service.web.conditional import entity_tag, is_unchanged, require_match
 from service.web.request import base_url, wanted
 from service.web.transactions import DESCRIBED, JSON, WADL, Parameter, Transaction
 
@@ -42,7 +42,8 @@ async def capabilities(request: Request) -> Response:
         "ETag": entity_tag(body),
         "Vary": "Accept",
     }
-    if is_unchanged(request.headers.get("if-none-match", ""), headers["ETag"]):
+    require_match(request.headers, headers["ETag"])
+    if is_unchanged(request.headers, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers)
 
@@ -103,6 +104,7 @@ def _describe(resource: Element, method: str, transaction: Transaction | None) -
             accept.add("option", value=media_type)
     if 304 in transaction.successes:
         request.add("param", name="If-None-Match", style="header")
+        request.add("param", name="If-Match", style="header")
     if 206 in transaction.successes:
         request.add("param", name="Range", style="header")
     for parameter in transaction.parameters:

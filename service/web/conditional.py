@@ -1,4 +1,4 @@
-"""Conditional and range requests (RFC 9110 sections 13 and 14): entity tags, 304, 206, 416."""
+"""Conditional and range requests (RFC 9110 sections 13 and 14): entity tags, 304, 206, 412, 416."""
 
 import hashlib
 import re
@@ -18,6 +18,13 @@ class RangeNotSatisfiable(ArchiveError):
         self.size = size
 
 
+class PreconditionFailed(ArchiveError):
+    """The client wants only a body that it knows, and there is another one now."""
+
+    def __init__(self) -> None:
+        super().__init__("What there is has another entity tag than those that If-Match names.")
+
+
 def entity_tag(*parts: str | bytes | int) -> str:
     """A strong entity tag of everything that makes a body what it is, quoted."""
     digest = hashlib.sha256()
@@ -27,10 +34,20 @@ def entity_tag(*parts: str | bytes | int) -> str:
     return f'"{digest.hexdigest()[:32]}"'
 
 
-def is_unchanged(given: str, tag: str) -> bool:
-    """Whether `given`, a client's If-None-Match, names the body with `tag` (compared weakly)."""
-    tags = [one.strip().removeprefix("W/") for one in given.split(",")]
-    return tag in tags or "*" in tags
+def is_unchanged(headers: Mapping[str, str], tag: str) -> bool:
+    """Whether a client has the body with `tag` already: its If-None-Match names it (compared weakly)."""
+    tags = [one.strip().removeprefix("W/") for one in headers.get("if-none-match", "").split(",")]
+    return tag.removeprefix("W/") in tags or "*" in tags
+
+
+def require_match(headers: Mapping[str, str], tag: str) -> None:
+    """`PreconditionFailed` if there is an If-Match that does not name `tag` (compared strongly).
+
+    It comes before If-None-Match (RFC 9110 13.2.2).
+    """
+    tags = [one.strip() for one in headers.get("if-match", "*").split(",")]
+    if "*" not in tags and (tag not in tags or tag.startswith("W/")):
+        raise PreconditionFailed
 
 
 def requested_range(headers: Mapping[str, str], size: int, tag: str) -> Extent | None:

@@ -23,7 +23,7 @@ from service.pixels.icons import Icon, icon, icon_for
 from service.pixels.presentation import State
 from service.pixels.profiles import with_profile
 from service.pixels.render import Picture, render, span_of
-from service.pixels.report import report_html, report_text
+from service.pixels.report import report_html, report_text, report_xml
 from service.web.renderable import ANIMATED, Kind, kind_of
 
 MOST_ANIMATED_PIXELS = 32 << 20
@@ -78,10 +78,12 @@ def developed(archive: Archive, view: View, block_size: int) -> bytes:
     return _encoded(view, [_rendered(view, pixels, attributes, number, state=state)])
 
 
+_WRITERS = {"text/html": report_html, "text/plain": report_text, "text/xml": report_xml}
+
+
 def written(archive: Archive, held: Held, media_type: str, block_size: int) -> bytes:
-    """A structured report as a page or as plain text, in UTF-8."""
-    write = report_html if media_type == "text/html" else report_text
-    return write(attributes_of(archive, held, block_size)).encode("utf-8", "replace")
+    """A structured report as a page, as XHTML or as plain text, in UTF-8."""
+    return _WRITERS[media_type](attributes_of(archive, held, block_size)).encode("utf-8", "replace")
 
 
 def _icon(view: View) -> bytes:

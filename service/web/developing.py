@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from service.dicom.errors import Superseded
 from service.dicom.media import Representation
 from service.dicom.multipart import boundary_of, closing, part_head
-from service.web.conditional import is_unchanged
+from service.web.conditional import is_unchanged, require_match
 from service.web.parts import Part
 from service.web.request import House, house
 from service.web.sending import CACHING, Body, send
@@ -56,8 +56,8 @@ async def develop(
     """The answer that `plan` lays out, which is looked up in a thread of `reads`.
 
     `short` lays it out on the loop itself where that is a matter of one short look-up, else it gives `None`.
-    304 where the client has it, and nothing is made. The first item is made before the status goes out;
-    what fails later breaks the connection.
+    304 where the client has it, 412 where it wants another, and nothing is made. The first item is made
+    before the status goes out; what fails later breaks the connection.
     """
     for _ in range(_TRIES - 1):
         try:
@@ -80,7 +80,8 @@ async def _try(
     if isinstance(sheet, Body):
         return await send(request, lambda: sheet)
     headers = {**sheet.headers, **CACHING, "ETag": sheet.tag}
-    if sheet.status == 200 and is_unchanged(request.headers.get("if-none-match", ""), sheet.tag):
+    require_match(request.headers, sheet.tag)
+    if sheet.status == 200 and is_unchanged(request.headers, sheet.tag):
         return Response(status_code=304, headers=headers)
     planned = time.perf_counter()
     items = sheet.items()

@@ -27,6 +27,7 @@ from service.web.request import base_url, house, making_of, resource_of, wanted
 from service.web.sending import Body, item_body, send
 
 _MAX_FRAMES = 20_000
+_DIGITS = 11  # of a number above all that a Number of Frames can be
 _FEW = 16
 
 
@@ -140,9 +141,10 @@ def frame_numbers(text: str) -> list[int]:
     """The list of a frames path: whole numbers from 1, separated by commas (PS3.18 10.1.1)."""
     numbers: list[int] = []
     for item in text.split(","):
-        if not (item.isascii() and item.isdigit() and len(item) <= 10 and int(item) > 0):
+        digits = item.lstrip("0")
+        if not (item.isascii() and digits.isdigit()):
             raise BadRequest("Frames are listed as whole numbers from 1, separated by commas.")
-        numbers.append(int(item))
+        numbers.append(int(digits[:_DIGITS]))  # so many digits are behind the last frame, and more are too
     if len(numbers) > _MAX_FRAMES:
         raise BadRequest(f"A request names at most {_MAX_FRAMES} frames.")
     return numbers

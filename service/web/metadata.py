@@ -1,7 +1,7 @@
 """Retrieve of metadata: the attributes of every instance, in DICOM JSON or XML (PS3.18 10.4, annex F)."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -16,7 +16,7 @@ from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT
 from service.dicom.resource import Level, Resource
 from service.dicom.selecting import Selection
 from service.web.coding import agreed_coding, encoded, headers_of
-from service.web.conditional import entity_tag, is_unchanged
+from service.web.conditional import entity_tag, is_unchanged, require_match
 from service.web.documents import agree, one_xml, xml_parts
 from service.web.offers import MADE, available_values
 from service.web.request import House, base_url, house, resource_of
@@ -39,7 +39,7 @@ async def metadata(request: Request) -> Response:
         resource,
         base_url(request),
         agreed_coding(request),
-        request.headers.get("if-none-match", ""),
+        request.headers,
         Selection.from_url(request.query_params.multi_items()),
     )
     read = _read_xml if agreed.media_type == DICOM_XML else _read
@@ -62,12 +62,12 @@ async def metadata(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is wanted of which resource, and what the client has already."""
+    """What is wanted of which resource, and what `headers` say of what the client has already."""
 
     resource: Resource
     base: str
     coding: str
-    has: str
+    headers: Mapping[str, str]
     selection: Selection | None
 
     def key(self, form: str) -> tuple[str, ...]:
@@ -96,7 +96,8 @@ def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
     else:
         generation = documents.generation
     tag = entity_tag(_EDITION, *key, generation)
-    if is_unchanged(asked.has, tag):
+    require_match(asked.headers, tag)
+    if is_unchanged(asked.headers, tag):
         return _Found(DICOM_JSON, tag, None)
     if documents is None:
         assert known is not None
@@ -127,7 +128,8 @@ def _read_xml(here: House, asked: _Asked, agreed: Representation) -> _Found:
     tag = f"W/{tag}" if agreed.multipart else tag
     boundary = new_boundary()
     media_type = agreed.multipart_type(boundary) if agreed.multipart else DICOM_XML
-    if is_unchanged(asked.has, tag.removeprefix("W/")):
+    require_match(asked.headers, tag)
+    if is_unchanged(asked.headers, tag):
         return _Found(media_type, tag, None)
     root = asked.base.encode("ascii")
     filled = (document.replace(BASE_SLOT, root) for document in _selected(documents, asked))

@@ -7,7 +7,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.web.conditional import entity_tag, is_unchanged
+from service.web.conditional import entity_tag, is_unchanged, require_match
 from service.web.request import base_url, house
 
 # Made from openapi/openapi.yaml by `python -m openapi`; the wheel has it because it lies here.
@@ -18,7 +18,8 @@ async def description(request: Request) -> Response:
     """`GET /openapi.json`: OpenAPI 3.1, with the URLs that this client uses."""
     body = _document(base_url(request), house(request).settings.prefix)
     headers = {"Cache-Control": "no-cache", "Content-Type": "application/json", "ETag": entity_tag(body)}
-    if is_unchanged(request.headers.get("if-none-match", ""), headers["ETag"]):
+    require_match(request.headers, headers["ETag"])
+    if is_unchanged(request.headers, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers)
 

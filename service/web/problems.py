@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.dicom import errors
 from service.dicom.media import DICOM_JSON, Representation, negotiate, parse_accept
-from service.web.conditional import RangeNotSatisfiable
+from service.web.conditional import PreconditionFailed, RangeNotSatisfiable
 
 _log = logging.getLogger("isthmus.web")
 
@@ -29,6 +29,7 @@ HTTP_STATUS: Mapping[type[errors.ArchiveError], int] = {
     errors.SyntaxUnsupported: 409,
     errors.NotDicom: 409,
     errors.Duplicate: 409,
+    PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.TooMany: 413,
     errors.UnsupportedMedia: 415,
@@ -48,6 +49,7 @@ _TITLES = {
     406: "Not acceptable",
     408: "Request timeout",
     409: "Conflict",
+    412: "Precondition failed",
     413: "Content too large",
     415: "Unsupported media type",
     416: "Range not satisfiable",

@@ -18,7 +18,7 @@ PICTURES = (
 )
 """The media types of pictures, the default first."""
 ANIMATED = "image/gif"
-TEXTS = ("text/html", "text/plain")
+TEXTS = ("text/html", "text/plain", "text/xml")
 
 _CLASSES = "1.2.840.10008.5.1.4.1.1."
 # Segmentations, parametric maps, surfaces, doses and secondary captures tell less of a study than images.

@@ -38,7 +38,8 @@ class Sendfile:
                 await send(message)
                 return
             sent = self._send(message["file"], message["offset"], message["count"], cycle)
-            rest = os.pread(message["file"], message["count"] - sent, message["offset"] + sent)
+            left = message["count"] - sent
+            rest = os.pread(message["file"], left, message["offset"] + sent) if left else b""
             more = message.get("more_body", False)
             await send({"type": "http.response.body", "body": rest, "more_body": more})
 

@@ -13,7 +13,7 @@ from service.archive.port import FileRun
 from service.archive.reading import Content
 from service.dicom.errors import NotAcceptable, Superseded
 from service.dicom.frames import Extent
-from service.web.conditional import is_unchanged, requested_range
+from service.web.conditional import is_unchanged, requested_range, require_match
 from service.web.lent import LentResponse
 from service.web.making import Making
 from service.web.request import house
@@ -89,9 +89,9 @@ def _measured_item(media_type: str, content: Content, tag: str, headers: Mapping
 async def send(request: Request, make: Callable[[], Body], *, quick: bool = False) -> Response:
     """The answer that holds what `make` agrees on, or as much of it as the request asks for.
 
-    304 where the client has it, 206 for a run of it; of a HEAD request only the head. Looking up,
-    agreeing and making the first block are one crossing to a thread; none where `make` is `quick`, the
-    body small and everything local.
+    304 where the client has it, 412 where it wants another, 206 for a run of it; of a HEAD request only
+    the head. Looking up, agreeing and making the first block are one crossing to a thread; none where
+    `make` is `quick`, the body small and everything local.
     """
     here = house(request)
     block_size = here.settings.read_block
@@ -222,7 +222,10 @@ def _answer(
 ) -> _Begun:
     """As much of the body as is asked for, its first blocks made."""
     headers = {**body.headers, **CACHING, "ETag": body.tag}
-    if body.status == 200 and is_unchanged(asked.get("if-none-match", ""), body.tag):
+    unchanged = body.status == 200 and is_unchanged(asked, body.tag)
+    if unchanged or body.instead is None:  # else another body may have to go out, and it has another tag
+        require_match(asked, body.tag)
+    if unchanged:
         return _Begun(304, headers)
     if body.making is not None and not work:
         return _Begun(200, headers, work=body)
@@ -241,11 +244,13 @@ def _answer(
     if size is not None:
         headers["Content-Length"] = str(size)
     if head:
+        require_match(asked, body.tag)
         return _Begun(status, _timed(headers, timing), body.media_type)
     if lend and body.lend is not None and status == 200 and (pieces := body.lend()) is not None:
         return _Begun(status, _timed(headers, timing), body.media_type, lent=pieces)
     made = blocks()
     first, ended = _gather(made, block_size)
+    require_match(asked, body.tag)
     headers = _timed(headers, timing)
     if ended or _size(first) == size:
         return _Begun(status, headers, body.media_type, first)

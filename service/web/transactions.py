@@ -67,7 +67,7 @@ _PIXEL_TYPES = tuple(dict.fromkeys(row.media_type or OCTETS for row in SYNTAXES)
 _MANY_PIXELS = tuple(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES)
 _PIXELS = (*_MANY_PIXELS, *_PIXEL_TYPES)
 _BULK = (*_PIXELS, "application/pdf")  # or whatever type an encapsulated document says that it has
-_RETRIEVE_FAILURES = (400, 404, 406, 416, 503)
+_RETRIEVE_FAILURES = (400, 404, 406, 412, 416, 503)
 _PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 _VIEWPORT = Parameter("viewport")
 _SHOWN_AS = (*PICTURES, *TEXTS, "application/pdf", "video/mp4", "video/mpeg", "video/H265", "video/mp2t")
@@ -113,7 +113,7 @@ def _rendered(identity: str) -> Transaction:
         _RENDERED,
         parameters=_RENDERING,
         successes=(200, 206, 304),
-        failures=(400, 404, 406, 413, 416, 503),
+        failures=(400, 404, 406, 412, 413, 416, 503),
     )
 
 
@@ -123,7 +123,7 @@ def _thumbnail(identity: str) -> Transaction:
         (*PICTURES, *_MANY_PICTURES),
         parameters=(_VIEWPORT, _ACCEPT),
         successes=(200, 304),
-        failures=(400, 404, 406, 503),
+        failures=(400, 404, 406, 412, 503),
     )
 
 
@@ -133,7 +133,7 @@ def _metadata(identity: str, *more: str) -> Transaction:
         (DICOM_JSON, _MANY_DOCUMENTS, *more),
         parameters=(Parameter("includefield", repeating=True), _ACCEPT),
         successes=(200, 304),
-        failures=(400, 404, 406, 503),
+        failures=(400, 404, 406, 412, 503),
     )
 
 
@@ -177,7 +177,7 @@ _URI = Transaction(
         Parameter("presentationUID"),
     ),
     successes=(200, 206, 304),
-    failures=(400, 404, 406, 413, 416, 503),
+    failures=(400, 404, 406, 412, 413, 416, 503),
 )
 
 # Below ISTHMUS_PREFIX, by method and path.
@@ -218,7 +218,7 @@ DESCRIBED: Mapping[tuple[str, str], Transaction] = {
         (*PICTURES, *_MANY_PICTURES),
         parameters=_RENDERING,
         successes=(200, 304),
-        failures=(400, 404, 406, 413, 503),
+        failures=(400, 404, 406, 412, 413, 503),
     ),
     ("GET", STUDY + "/thumbnail"): _thumbnail("RetrieveStudyThumbnail"),
     ("GET", SERIES + "/thumbnail"): _thumbnail("RetrieveSeriesThumbnail"),

@@ -10,7 +10,8 @@ from tests.conformance.rows import cites, row
 from tests.making import a_ct
 from tests.sites import ROOT, Site
 
-ONE = "/studies/1.1/series/1.2/instances/1.3"
+STUDY = "/studies/1.1"
+ONE = STUDY + "/series/1.2/instances/1.3"
 WADL, JSON = "application/vnd.sun.wadl+xml", "application/json"
 NAMESPACE = "{http://wadl.dev.java.net/2009/02}"
 
@@ -31,6 +32,7 @@ def ask(site: Site, accept: str | None = None, query: str = "", **headers: str):
         row("PS3.18 8.7.8", "the better one", f"{JSON};q=0.9, {WADL};q=0.8", "", JSON),
         row("PS3.18 8.7.8.1", "by the accept parameter", "image/png", "?accept=application/json", JSON),
         row("PS3.18 8.5", "another type", "text/plain", "", 406),
+        row("PS3.18 8.3.1", "unsupported parameters are ignored", JSON, "?frobnicate=1&limit=x", JSON),
     ],
 )
 def test_the_description_comes_in_the_type_asked_for(site, accept, query, expected):
@@ -114,7 +116,7 @@ def test_there_is_an_openapi_document(site):
     assert (response.status_code, response.json()["openapi"][:3]) == (200, "3.1")
 
 
-# Spec 1: what an origin server must have of the studies service, rendered resources apart.
+# Spec 1: what an origin server must have of the studies service, and all of what it may leave out as a whole.
 MANDATORY = [
     row("PS3.18 10.2", f"mandatory: {method} {path}", method, path)
     for method, paths in (
@@ -126,12 +128,27 @@ MANDATORY = [
                 *("/studies/1.1/series/1.2", "/studies/1.1/series/1.2/instances"),
                 *("/studies/1.1/series/1.2/metadata", ONE, ONE + "/metadata", ONE + "/frames/1"),
                 ONE + "/bulkdata/7FE00010",
+                *("/studies/1.1/rendered", "/studies/1.1/series/1.2/rendered"),
+                *(ONE + "/rendered", ONE + "/frames/1/rendered"),
             ),
         ),
         ("POST", ("/studies", "/studies/1.1")),
         ("OPTIONS", ("/", "")),
     )
     for path in paths
+] + [
+    row(
+        "PS3.18 Table 10.4.1-1",
+        f"all of {kind} or none: {level or 'a study'}",
+        "GET",
+        f"{STUDY}{level}/{kind}",
+    )
+    for kind, levels in (
+        ("thumbnail", ("", "/series/1.2", "/series/1.2/instances/1.3", "/series/1.2/instances/1.3/frames/1")),
+        ("bulkdata", ("", "/series/1.2", "/series/1.2/instances/1.3")),
+        ("pixeldata", ("", "/series/1.2", "/series/1.2/instances/1.3")),
+    )
+    for level in levels
 ]
 
 

@@ -324,6 +324,13 @@ def test_weasis_retrieves_from_the_url_that_it_found(kept):
         assert part.headers["Content-Type"] == f"application/dicom; transfer-syntax={syntax}"
 
 
+@cites("Weasis", "thumbnails, asked for as image/jpeg")
+def test_weasis_shows_thumbnails(kept):
+    response = kept.get(f"{NATIVE}/thumbnail", "image/jpeg", **{"Accept-Encoding": "gzip"})
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/jpeg")
+    assert response.content.startswith(b"\xff\xd8")
+
+
 @cites("Weasis", "the URI service where it is configured so")
 def test_weasis_falls_back_to_the_uri_service(kept):
     query = f"requestType=WADO&studyUID={STUDY}&seriesUID={SERIES}&objectUID=1.3"

@@ -77,6 +77,8 @@ def test_frames_are_parts_in_the_order_asked(site, listed, numbers, syntax):
         row("spec 7", "behind the last", "6", 404),
         row("spec 7", "one of several is behind the last", "1,6", 404),
         row("spec 7", "far behind the last", "4294967297", 404),
+        row("spec 7", "of more digits than any counter has", "9" * 23, 404),
+        row("spec 7", "0 in many digits is no frame either", "0" * 23, 400),
     ],
 )
 @pytest.mark.parametrize("syntax", [EXPLICIT_LE, J2K])

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import zstandard
 
+from service.dicom.syntaxes import ROOT
 from tests.composing import XML, XML_PARTS, values_of
 from tests.conformance.rows import cites, row
 from tests.elements import element, file_of, item, sequence, text
 from tests.keeping import path_of
-from tests.making import CT, a_ct, a_data_set, a_file, new_uid
+from tests.making import CT, a_ct, a_data_set, a_file, add_pixels, new_uid
 from tests.reading import parts_of
 
 JSON = "application/dicom+json"
@@ -172,6 +173,17 @@ def test_unknown_parameters_are_ignored(site, path):
 
 
 # Codings, tags and what caches are told
+
+
+@cites("PS3.18 10.4.1.1.2", "metadata describe what is stored, also where a retrieval would transcode it")
+def test_metadata_describe_the_stored_object(site):
+    lossy = add_pixels(a_data_set(), [bytes(16)], bits=8)
+    lossy.PhotometricInterpretation, lossy.LossyImageCompression = "YBR_FULL_422", "01"
+    response = site.post(a_file(lossy, ROOT + ".4.50", codestreams=[b"\xff\xd8 a picture\xff\xd9"]))
+    (stored,) = response.json()["00081199"]["Value"]
+    (document,) = site.get(stored["00081190"]["Value"][0] + "/metadata").json()
+    assert document["00280004"]["Value"] == ["YBR_FULL_422"]
+    assert document["00282110"]["Value"] == ["01"]
 
 
 @cites("spec 7", "gzip, and zstd where asked")

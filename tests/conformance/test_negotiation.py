@@ -108,6 +108,7 @@ CHOICES = [
         for path in ("/studies", "/studies/1.1/metadata", NATIVE + "/metadata")
         for choice in (
             row("PS3.18 Table 8.7.2-1", f"the default is DICOM JSON ({path})", path, "*/*", one(JSON)),
+            row("PS3.18 8.7.7", f"a wildcard over the default ({path})", path, "application/*", one(JSON)),
             row("spec 3.1", f"a bare * ({path})", path, "*", one(JSON)),
             row("spec 3.1", f"no Accept header ({path})", path, None, one(JSON)),
             row("spec 3.1", f"application/json ({path})", path, "application/json", one(JSON)),

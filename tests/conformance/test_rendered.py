@@ -136,6 +136,13 @@ def test_unknown_annotations(site, image):
     )
 
 
+@cites("PS3.18 8.3.5.1.2", "quality is about types that lose something; of others the picture is the same")
+def test_quality_of_a_type_without_loss(site, image):
+    plain, poor = (site.get(f"{image}/rendered{query}", PNG) for query in ("", "?quality=5"))
+    assert (poor.status_code, picture(poor).tolist()) == (200, picture(plain).tolist())
+    assert site.get(f"{image}/rendered?quality=0", PNG).status_code == 400
+
+
 @cites("PS3.18 8.3.5.1.5", "a colour profile asked for in a type that leaves without one is a bad request")
 @pytest.mark.parametrize("media_type", [GIF, "image/webp", "image/jp2"])
 def test_a_profile_in_a_type_that_has_none(site, image, media_type):

@@ -1,5 +1,7 @@
 """Rendered reports, documents, videos and presentation states (PS3.18 8.7.4, 8.3.5)."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
@@ -29,17 +31,27 @@ NAMES = {"study": "1.1", "series": "1.2"}
         row("PS3.18 Table 8.7.4-1", "text/html is the default of text", None, "text/html"),
         row("PS3.18 Table 8.7.4-1", "also by a wildcard", "text/*", "text/html"),
         row("PS3.18 Table 8.7.4-1", "text/plain", "text/plain", "text/plain"),
+        row("PS3.18 Table 8.7.4-1", "text/xml", "text/xml", "text/xml"),
     ],
 )
 def test_a_report_is_text(site, accept, media_type):
     path = keep(site, a_report())
     response = site.get(path + "/rendered", accept)
     assert response.headers["content-type"] == f"{media_type}; charset=utf-8"
-    html = media_type == "text/html"
+    html = media_type != "text/plain"
     assert ("Finding &lt;one&gt;" if html else "Finding <one>") in response.text
     assert ("usual &amp; nothing" if html else "usual & nothing") in response.text
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert site.get(path + "/rendered", JPEG).status_code == 406
+
+
+@cites("PS3.18 Table 8.7.4-1", "text/xml is a well-formed document, whatever characters the report holds")
+def test_a_report_as_xml(site):
+    path = keep(site, a_report(PatientName="Doe^\x01<Jane>", StudyDescription="a\x0bb&\x1fc"))
+    response = site.get(path + "/rendered", "text/xml")
+    root = ElementTree.fromstring(response.content)
+    assert root.tag == "{http://www.w3.org/1999/xhtml}html"
+    assert "Nothing unusual & nothing else" in "".join(root.itertext())
 
 
 @cites("PS3.18 8.8", "text that must not be in UTF-8 is not acceptable")

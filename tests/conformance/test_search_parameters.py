@@ -1,5 +1,7 @@
 """How a search is written: PS3.18 8.3.1 to 8.3.4, and what clients make of it."""
 
+import json
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -11,6 +13,7 @@ from service.settings import Settings
 from service.store.memory import MemoryStore
 from tests.conformance.rows import cites, row
 from tests.conformance.searching import BY_DATE, GUSEVA, MUELLER, YAMADA, fill, found, params, search
+from tests.making import a_ct
 from tests.sites import Site
 
 
@@ -78,6 +81,17 @@ def test_a_query_is_read(library, query, uids):
 
     assert status == 200, body
     assert [uid for uid in ("1.1", "1.2", "1.3", "1.4") if b'["%s"]' % uid.encode() in body] == uids
+
+
+@cites("PS3.18 8.3.1", "delimiters that are percent-encoded are characters of the value")
+def test_encoded_delimiters(site):
+    for study, description in (("1.1", "#A[B]&C=D,E+F"), ("1.2", "#A[B]")):
+        assert site.post(a_ct(study=study, StudyDescription=description)).status_code == 200
+
+    status, body = raw(site, b"StudyDescription=%23A%5BB%5D%26C%3DD%2CE%2BF&includefield=StudyDescription")
+
+    assert status == 200, body
+    assert [match["0020000D"]["Value"] for match in json.loads(body)] == [["1.1"]]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +202,13 @@ BAD = [
         "/instances",
         "00090010=secret; 00091001=secret",
         "00091001",
+    ),
+    row(
+        "PS3.18 8.3.1",
+        "only sequences lead further",
+        "/studies/1.1/series",
+        "PatientID.00400009=secret",
+        "PatientID",
     ),
     row(
         "PS3.18 10.6.1.2",

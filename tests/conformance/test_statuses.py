@@ -76,6 +76,9 @@ def test_head_is_get_without_a_body(kept, path):
     assert head.headers.get("etag") == got.headers.get("etag")
 
 
+NOT_OF_FRAMES = ("metadata", "bulkdata", "pixeldata", "renderedmpr", "rendered3d")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -87,7 +90,10 @@ def test_head_is_get_without_a_body(kept, path):
             "/studies/1.1/frames/1",
             "/studies/1.1/series/1.2/frames/1",
             "/studies/1.1/series/1.2/instances/1.3/nothing",
-            "/studies/1.1/series/1.2/instances/1.3/frames/1/metadata",
+            *(f"/studies/1.1/series/1.2/instances/1.3/frames/1/{name}" for name in NOT_OF_FRAMES),
+            *("/studies/1.1/renderedmpr", "/studies/1.1/rendered3d"),
+            *("/studies/1.1/series/1.2/renderedmpr", "/studies/1.1/series/1.2/rendered3d"),
+            *("/color-palettes", "/hanging-protocols/1.2", "/defined-procedure-protocols", "/inventories"),
             "/no/such/place",
         )
     ],
@@ -181,6 +187,22 @@ STATUSES = [
     ),
     row("PS3.18 8.3", "an unsupported parameter is ignored", "GET", "/studies?frobnicate=1", {}, None, 200),
     row("PS3.18 8.3", "an unsupported parameter is ignored", "GET", ONE + "?limit=x", {}, None, 200),
+    *(
+        row(
+            "PS3.18 8.3",
+            "an unsupported parameter is ignored",
+            method,
+            path + "?limit=x&X=",
+            {},
+            None,
+            status,
+        )
+        for method, path, status in (
+            *(("GET", ONE + below, 200) for below in ("/frames/1", "/bulkdata/7FE00010", "/pixeldata")),
+            *(("GET", ONE + below, 200) for below in ("/rendered", "/thumbnail", "/metadata", "/bulkdata")),
+            ("DELETE", ONE, 204),
+        )
+    ),
     row("PS3.18 8.3", "names are case sensitive", "GET", "/studies?LIMIT=x", {}, None, 200),
     row("PS3.18 10.1.1", "400: frames that are no numbers", "GET", ONE + "/frames/x", {}, None, 400),
     row("PS3.18 10.1.1", "400: frame 0", "GET", ONE + "/frames/0", {}, None, 400),

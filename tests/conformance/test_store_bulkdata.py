@@ -1,5 +1,7 @@
 """Metadata with bulk data (PS3.18 10.5.2, 8.7.3): what becomes of each media type and of what is left out."""
 
+import json
+
 import pytest
 from pydicom.encaps import generate_frames
 
@@ -9,10 +11,12 @@ from tests.composing import (
     PIXELS,
     URI,
     Bulk,
+    a_body,
     an_image,
     failures,
     metadata,
     object_of,
+    post_body,
     post_json,
     refusal,
 )
@@ -307,6 +311,17 @@ def test_parts_are_matched_by_location_not_by_order(site):
     for number, document in enumerate(documents):
         url = by_instance[document["00080018"]["Value"][0]]
         assert site.get(url + "/frames/1", OCTETS).content == bytes([number]) * 32
+
+
+@cites("PS3.18 8.6.1.2", "metadata come before the bulk data that they refer to")
+def test_bulk_data_before_their_metadata_belong_to_nothing(site):
+    early = a_body([], [Bulk(URI, PIXELS)]).removesuffix(b"--")
+    late = a_body([json.dumps([an_image()]).encode()]).removeprefix(b"--bnd")
+    response = post_body(site, early + late)
+    assert response.status_code == 409
+    # a part that nothing refers to yet, and an instance without its bulk data
+    assert [reason for reason, *_ in failures(response)] == [0xC000, 0xC000]
+    assert list(site.store.keys()) == []
 
 
 @cites("PS3.18 8.11 [P]", "a BulkDataURI of another server is never fetched")

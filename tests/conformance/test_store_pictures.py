@@ -21,6 +21,18 @@ def gif(samples: NDArray[Any]) -> bytes:
     return bytes(imagecodecs.gif_encode(samples))
 
 
+def mp4(entry: bytes) -> bytes:
+    """The boxes of an MP4 file that tell of pictures of 20 × 10 pixels."""
+
+    def box(kind: bytes, *content: bytes) -> bytes:
+        whole = b"".join(content)
+        return (len(whole) + 8).to_bytes(4, "big") + kind + whole
+
+    described = box(b"stsd", bytes(4), b"\0\0\0\x01", box(entry, bytes(24), b"\0\x14\0\x0a", bytes(50)))
+    track = box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", described))))
+    return box(b"ftyp", b"mp42\0\0\0\0") + box(b"moov", track) + box(b"mdat", bytes(100))
+
+
 GREY = np.arange(200, dtype=np.uint8).reshape(10, 20)
 COLOURS = np.stack([GREY, GREY[::-1], 255 - GREY], axis=-1)
 
@@ -151,6 +163,13 @@ def test_a_picture_of_a_type_that_is_not_read_is_c122(site, media_type):
             (1, 8, "MONOCHROME2"),
         ),
         row(
+            "PS3.18 10.5.2",
+            "image/jpx",
+            "image/jpx",
+            imagecodecs.jpeg2k_encode(COLOURS, codecformat="j2k"),
+            (3, 8, "YBR_RCT"),
+        ),
+        row(
             "PS3.18 10.5.2", "image/jphc", "image/jphc", imagecodecs.htj2k_encode(GREY), (1, 8, "MONOCHROME2")
         ),
         row("PS3.18 10.5.2", "image/jph", "image/jph", imagecodecs.htj2k_encode(GREY), (1, 8, "MONOCHROME2")),
@@ -175,6 +194,8 @@ def test_a_picture_of_a_type_that_is_not_read_is_c122(site, media_type):
             imagecodecs.jpegls_encode(GREY),
             (1, 8, "MONOCHROME2"),
         ),
+        row("PS3.18 10.5.2", "video/mp4", "video/mp4", mp4(b"avc1"), (3, 8, "YBR_PARTIAL_420")),
+        row("PS3.18 10.5.2", "video/H265", "video/H265", mp4(b"hvc1"), (3, 8, "YBR_PARTIAL_420")),
         row(
             "PS3.18 10.5.2",
             "video/mpeg",

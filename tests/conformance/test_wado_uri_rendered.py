@@ -115,6 +115,8 @@ STATUSES = [
     row("PS3.18 9.5", "windowWidth alone", {"windowWidth": "10"}, 400),
     row("PS3.18 9.5", "windowWidth 0", {"windowCenter": "10", "windowWidth": "0"}, 400),
     row("PS3.18 9.5", "imageQuality 0", {"imageQuality": "0"}, 400),
+    row("PS3.18 9.5", "imageQuality 101", {"imageQuality": "101"}, 400),
+    row("PS3.18 9.5", "frameNumber of many digits", {"objectUID": "1.4", "frameNumber": "9" * 23}, 404),
     row("PS3.18 9.5", "imageQuality 100", {"imageQuality": "100"}, 200),
     row("PS3.18 9.5", "annotation", {"annotation": "patient,technique"}, 200),
     row("PS3.18 9.5", "imageAnnotation, as it was called", {"imageAnnotation": "patient"}, 200),

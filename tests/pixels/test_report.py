@@ -1,12 +1,13 @@
 """Structured reports as pages."""
 
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from service.pixels.report import report_html, report_text
+from service.pixels.report import report_html, report_text, report_xml
 from tests.pixels.pictures import attributes_of
 
 REPORTS = (
@@ -74,6 +75,14 @@ def test_real_reports_become_sound_pages_without_scripts(real_data, name):
     assert not {"script", "img", "iframe", "link", "object", "form"} & set(page.elements)
     text = report_text(attributes)
     assert len(text.splitlines()) > 5
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_real_reports_become_well_formed_xml(real_data, name):
+    attributes = attributes_of(pydicom.dcmread(real_data / "sr" / name))
+    root = ElementTree.fromstring(report_xml(attributes).encode())
+    page = Page(report_html(attributes))
+    assert [one.tag.rpartition("}")[2] for one in root.iter()] == page.elements
 
 
 @pytest.mark.parametrize("name", REPORTS)

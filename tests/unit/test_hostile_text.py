@@ -26,7 +26,7 @@ from service.dicom.selecting import Selection
 from service.dicom.text import character_set
 from service.dicom.values import date, date_time, number
 from service.dicom.values import time as time_of_day
-from service.web.conditional import is_unchanged, requested_range
+from service.web.conditional import is_unchanged, requested_range, require_match
 from service.web.proxies import forwarded
 from tests.making import a_data_set, a_file, add_pixels
 
@@ -53,7 +53,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "accept": decoded_plus,
     "Content-Type": content_type,
     "Range": lambda text: requested_range({"range": text}, 100, '"tag"'),
-    "If-None-Match": lambda text: is_unchanged(text, '"tag"'),
+    "If-Match": lambda text: require_match({"if-match": text}, '"tag"'),
+    "If-None-Match": lambda text: is_unchanged({"if-none-match": text}, '"tag"'),
     "Forwarded": lambda text: forwarded(
         "10.0.0.1", Headers({"forwarded": text.encode().decode("latin-1")}), PROXY
     ),
