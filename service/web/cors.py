@@ -12,7 +12,7 @@ EXPOSED = (
     "Content-Type, Content-Location, Content-Length, Content-Range, Warning, ETag, X-Total-Count, "
     "Retry-After, Location, Server-Timing"
 )
-ALLOWED_HEADERS = "Accept, Authorization, Range, Content-Type, If-None-Match"
+ALLOWED_HEADERS = "Accept, Authorization, Range, Content-Type, If-Match, If-None-Match"
 READS = "GET, HEAD, OPTIONS"
 METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 
