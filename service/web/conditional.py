@@ -27,10 +27,8 @@ class PreconditionFailed(ArchiveError):
 
 def entity_tag(*parts: str | bytes | int) -> str:
     """A strong entity tag of everything that makes a body what it is, quoted."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        digest.update(len(data).to_bytes(8, "little") + data)
+    data = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    digest = hashlib.sha256(b"".join([len(one).to_bytes(8, "little") + one for one in data]))
     return f'"{digest.hexdigest()[:32]}"'
 
 

@@ -50,12 +50,14 @@ async def retrieve_frames(request: Request) -> Response:
         place = f"{base}{held.key.path}/frames/"
 
         def as_stored(error: NotAcceptable | None = None) -> Body:
-            offers = stored_offers(BY_UID[held.syntax], native=not _in_fragments(held), single=single)
-            stored = agreed if error is None and agreed else agree_pixels(ranges, held, offers)
+            stored = agreed if error is None else None
             if stored is None:
-                known = offers if error else frame_offers(held, single=single)
-                text = str(error) if error else "The frames are not available so."
-                raise NotAcceptable(text, tuple(map(str, known)))
+                offers = stored_offers(BY_UID[held.syntax], native=not _in_fragments(held), single=single)
+                stored = agree_pixels(ranges, held, offers)
+                if stored is None:
+                    known = offers if error else frame_offers(held, single=single)
+                    text = str(error) if error else "The frames are not available so."
+                    raise NotAcceptable(text, tuple(map(str, known)))
             tag = entity_tag(held.digest, listed, str(stored), base)
             return replace(_body(stored, frames, place, tag, block_size), timing=lambda: making.timing)
 
