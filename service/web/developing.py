@@ -14,7 +14,7 @@ from service.dicom.media import Representation
 from service.dicom.multipart import boundary_of, closing, part_head
 from service.web.conditional import is_unchanged, require_match
 from service.web.parts import Part
-from service.web.request import House, house
+from service.web.request import House, gone, house
 from service.web.sending import CACHING, Body, send
 
 _TRIES = 3
@@ -110,18 +110,13 @@ async def _unless_gone(request: Request, future: Future[bytes]) -> bytes | None:
     done, _ = await asyncio.wait((making,), timeout=_UNWATCHED_S)
     if done:
         return await making
-    leaving = asyncio.ensure_future(_gone(request))
+    leaving = asyncio.ensure_future(gone(request))
     try:
         await asyncio.wait((making, leaving), return_when=asyncio.FIRST_COMPLETED)
         return await making if making.done() else None
     finally:
         leaving.cancel()
         making.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _blocks(

@@ -129,3 +129,9 @@ def warning(base: str, *sentences: str) -> str:
     """The value of a Warning header (RFC 7234 5.5, PS3.18 8.4.3) from the server whose root is `base`."""
     host = base.partition("://")[2].partition("/")[0]
     return ", ".join(f'299 {host} "{sentence}"' for sentence in sentences)
+
+
+async def gone(request: Request) -> None:
+    """Return when the client has left, or has its whole answer."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

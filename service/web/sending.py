@@ -16,7 +16,7 @@ from service.dicom.frames import Extent
 from service.web.conditional import is_unchanged, requested_range, require_match
 from service.web.lent import LentResponse
 from service.web.making import Making
-from service.web.request import house
+from service.web.request import gone, house
 from service.web.rim import Crossing
 
 Blocks = Iterator[Buffer]
@@ -134,7 +134,7 @@ async def _worked(
     working = asyncio.ensure_future(
         waits.run(_begin, lambda: bodies.pop() if bodies else make(), *asked, work=True)
     )
-    leaving = asyncio.ensure_future(_gone(request))
+    leaving = asyncio.ensure_future(gone(request))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         return await working if working.done() else None
@@ -143,11 +143,6 @@ async def _worked(
         if not working.done():
             making.cancel()
             working.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 @dataclass(frozen=True, slots=True)
