@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bridge import syntaxes
+from bridge.peers import Peers, read_peers
 from service import environment
 from service.environment import SettingError
 
@@ -26,8 +28,14 @@ class Limits:
     """The longest A-ASSOCIATE PDU that is read."""
     pdata_bytes: int = 131072
     """The longest P-DATA-TF PDU: announced to the peer, and enforced."""
+    connect_s: float = 10.0
+    """For the connection to a peer."""
+    response_s: float = 60.0
+    """For the next response of a peer to a message of ours."""
     command_bytes: int = 1 << 16
     """The longest command set."""
+    identifier_bytes: int = 1 << 20
+    """The longest identifier of a query, retrieval or request for commitment."""
     window_bytes: int = 1 << 18
     """Received bytes of a data set that wait for their reader before the peer has to."""
     associations: int = 256
@@ -67,6 +75,9 @@ class BridgeSettings:
     port: int = 11112
     check_called_ae: bool = False
     drain_s: float = 4.0
+    peers: Peers = field(default_factory=Peers)
+    accept_syntaxes: frozenset[str] | None = None
+    """The transfer syntaxes that peers store in, where they have no list of their own; `None` for all."""
     limits: Limits = field(default_factory=Limits)
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
 
@@ -78,6 +89,8 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
         host=environment.text(environ, "ISTHMUS_DIMSE_HOST", "127.0.0.1"),
         port=environment.integer(environ, "ISTHMUS_DIMSE_PORT", 11112, most=65535),
         drain_s=environment.integer(environ, "ISTHMUS_DRAIN_S", 4, most=3600),
+        peers=_peers(environ),
+        accept_syntaxes=_accept_syntaxes(environ),
         limits=Limits(
             associations=environment.integer(environ, "ISTHMUS_MAX_ASSOCIATIONS", 256, least=1, most=65536),
             associations_per_caller=environment.integer(
@@ -100,6 +113,22 @@ def _ae_title(environ: Mapping[str, str]) -> str:
             f"ISTHMUS_AE_TITLE must be 1 to 16 ASCII characters without backslash; it is {title!r}."
         )
     return title
+
+
+def _peers(environ: Mapping[str, str]) -> Peers:
+    given = environment.text(environ, "ISTHMUS_PEERS", "")
+    return read_peers(Path(given)) if given else Peers()
+
+
+def _accept_syntaxes(environ: Mapping[str, str]) -> frozenset[str] | None:
+    given = environment.text(environ, "ISTHMUS_ACCEPT_SYNTAXES", "")
+    try:
+        return syntaxes.listed(given.replace(",", " ").split()) if given else None
+    except ValueError as unknown:
+        raise SettingError(
+            "ISTHMUS_ACCEPT_SYNTAXES must be transfer syntaxes that are stored here, such as "
+            f"1.2.840.10008.1.2.1 or JPEG2000Lossless or 1.2.840.10008.1.2.4.*; it has {str(unknown)!r}."
+        ) from None
 
 
 def _archive_url(environ: Mapping[str, str]) -> str:

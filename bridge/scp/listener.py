@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bridge import statuses
 from bridge.journal import AssociationReport
+from bridge.peers import Peer
+from bridge.scp import accepting, permission
 from bridge.scp.service import Service
 from bridge.settings import BridgeSettings
 from bridge.upper import negotiation
 from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest
+from bridge.upper.acceptor import AcceptedAssociation
 from bridge.upper.association import RECEIVE_BYTES, Association
 from bridge.upper.messages import AssociationLost, Message
 from bridge.upper.negotiation import Context, Offer
@@ -45,6 +48,7 @@ class Listener:
         self._tasks: dict[Association, asyncio.Task[None]] = {}
         self._callers: Counter[tuple[str, str]] = Counter()
         self._started: dict[Association, float] = {}
+        self._answers: dict[Association, Counter[tuple[int, int]]] = {}
         self._draining = False
 
     async def start(self) -> tuple[str, int]:
@@ -52,7 +56,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         buffer = bytearray(RECEIVE_BYTES)
         self._server = await loop.create_server(
-            lambda: Association(self, self._settings.limits, buffer),
+            lambda: AcceptedAssociation(self, self._settings.limits, buffer),
             self._settings.host,
             self._settings.port,
             backlog=_BACKLOG,
@@ -110,15 +114,21 @@ class Listener:
         refused = negotiation.refusal(
             request,
             called_ae=settings.ae_title if settings.check_called_ae else None,
-            crowded=lambda calling: self._crowded(association, calling),
+            crowded=lambda _: self._crowded(association),
         )
         if refused is not None:
             return refused
-        return negotiation.accept(request, self._offer, max_length=settings.limits.pdata_bytes)
+        peer = self._known(association)
+        longest = settings.limits.pdata_bytes
+        if peer is not None and peer.max_pdu is not None:
+            longest = min(longest, peer.max_pdu)
+        catalogue = accepting.narrowed(self._offer, accepting.accepted_from(peer, settings))
+        return negotiation.accept(request, catalogue, max_length=longest)
 
     def established(self, association: Association) -> None:
         self._waiting.pop(association, None)
-        self._callers[_caller(association)] += 1
+        self._callers[self._caller(association)] += 1
+        self._answers[association] = Counter()
         self._tasks[association] = asyncio.get_running_loop().create_task(self._serve(association))
 
     def closed(self, association: Association) -> None:
@@ -129,11 +139,21 @@ class Listener:
         if self._draining and not self._connections:
             self._all_closed.set()
 
-    def _crowded(self, association: Association, calling: str) -> bool:
+    def _crowded(self, association: Association) -> bool:
         limits = self._settings.limits
         if self._draining or len(self._tasks) >= limits.associations:
             return True
-        return self._callers[association.peer[0], calling] >= limits.associations_per_caller
+        peer = self._known(association)
+        most = peer.max_associations if peer is not None else None
+        return self._callers[self._caller(association)] >= (most or limits.associations_per_caller)
+
+    def _known(self, association: Association) -> Peer | None:
+        return self._settings.peers.caller(association.calling, association.peer[0])
+
+    def _caller(self, association: Association) -> tuple[str, str]:
+        """Whose associations are counted together: a known peer's, else those of one title at one address."""
+        peer = self._known(association)
+        return (peer.name, "") if peer is not None else (association.calling, association.peer[0])
 
     def _offer(self, abstract: str, service_class: str) -> Offer | None:
         for service in self._services:
@@ -157,7 +177,7 @@ class Listener:
             association.abort("failed")
         finally:
             del self._tasks[association]
-            caller = _caller(association)
+            caller = self._caller(association)
             self._callers[caller] -= 1
             if not self._callers[caller]:
                 del self._callers[caller]
@@ -169,19 +189,30 @@ class Listener:
             if message.data is not None:
                 await message.data.drop()
             return
-        service = self._by_operation.get(command.field)
-        if service is not None:
-            await service.serve(message, association)
-            return
-        if message.data is not None:
-            await message.data.drop()
-        refused = command.answered(statuses.UNRECOGNIZED_OPERATION)
-        await association.send(message.context.context_id, refused)
+        status = await self._served(message, association)
+        operation = command.field if command.field in self._by_operation else 0
+        self._answers[association][operation, status] += 1
+
+    async def _served(self, message: Message, association: Association) -> int:
+        service = self._by_operation.get(message.command.field)
+        if service is None:
+            return await _refuse(message, association, statuses.UNRECOGNIZED_OPERATION)
+        name = permission.service_of(message.command.field, message.context.abstract)
+        host = association.peer[0]
+        if name is None or self._settings.peers.allows(association.calling, host, name):
+            return await service.serve(message, association)
+        if not self._answers[association][message.command.field, statuses.NOT_AUTHORIZED]:
+            log.warning("not allowed service=%s calling=%r peer=%s", name, association.calling, host)
+        return await _refuse(message, association, statuses.NOT_AUTHORIZED, permission.comment(name))
 
     def _tell(self, association: Association) -> None:
-        started = self._started.pop(association)
-        self._report(AssociationReport.of(association, asyncio.get_running_loop().time() - started))
+        duration_s = asyncio.get_running_loop().time() - self._started.pop(association)
+        answers = self._answers.pop(association, Counter())
+        self._report(AssociationReport.of(association, duration_s, answers))
 
 
-def _caller(association: Association) -> tuple[str, str]:
-    return association.peer[0], association.calling
+async def _refuse(message: Message, association: Association, status: int, comment: str = "") -> int:
+    if message.data is not None:
+        await message.data.drop()
+    await association.send(message.context.context_id, message.command.answered(status, comment=comment))
+    return status

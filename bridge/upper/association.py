@@ -3,15 +3,16 @@
 import asyncio
 import enum
 import socket
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from collections.abc import AsyncIterator, Buffer, Callable, Mapping, Sequence
+from typing import Any, cast
 
 from bridge.settings import Limits
 from bridge.upper import pdu
-from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest, ae_title
-from bridge.upper.command import Command, Operation
-from bridge.upper.messages import Assembler, AssociationLost, Message
+from bridge.upper.command import Command, Operation, Tag
+from bridge.upper.deadline import Deadline
+from bridge.upper.messages import Assembler, AssociationLost, Message, NoResponse
 from bridge.upper.negotiation import Context
 from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
 
@@ -24,38 +25,22 @@ _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 class State(enum.Enum):
     """Where an association is; the names in brackets are those of PS3.8 Table 9-1 to 9-5."""
 
+    UNCONNECTED = "no connection yet (Sta1, Sta4)"
     CONNECTED = "no request yet (Sta2)"
+    REQUESTED = "no answer yet (Sta5)"
     OPEN = "established (Sta6)"
+    RELEASING = "we have asked for the release (Sta7, Sta11)"
     ENDED = "over, the peer has to close the connection (Sta13)"
     CLOSED = "no connection (Sta1)"
 
 
 _EXPECTED: Mapping[State, frozenset[Kind]] = {
     State.CONNECTED: frozenset({Kind.ASSOCIATE_RQ, Kind.ABORT}),
+    State.REQUESTED: frozenset({Kind.ASSOCIATE_AC, Kind.ASSOCIATE_RJ, Kind.ABORT}),
     State.OPEN: frozenset({Kind.P_DATA, Kind.RELEASE_RQ, Kind.ABORT}),
+    State.RELEASING: frozenset({Kind.P_DATA, Kind.RELEASE_RQ, Kind.RELEASE_RP, Kind.ABORT}),
 }
-
-
-class Acceptor(Protocol):
-    """Who answers the associations of a listening socket; all of it happens on the loop, at once."""
-
-    def connected(self, association: "Association") -> None:
-        """A peer has connected and not asked for anything yet."""
-        ...
-
-    def answer(
-        self, association: "Association", request: AssociateRequest
-    ) -> tuple[AssociateAccept, Mapping[int, Context]] | AssociateReject:
-        """The answer to a request; may raise `ProtocolFault`."""
-        ...
-
-    def established(self, association: "Association") -> None:
-        """The association may be used."""
-        ...
-
-    def closed(self, association: "Association") -> None:
-        """The connection is closed, whatever came before."""
-        ...
+_ALIVE = frozenset({State.CONNECTED, State.REQUESTED, State.OPEN, State.RELEASING})
 
 
 class Association(asyncio.BufferedProtocol):
@@ -69,34 +54,34 @@ class Association(asyncio.BufferedProtocol):
     `buffer_updated` in one step, and nothing of it is referred to after that.
     """
 
-    def __init__(self, acceptor: Acceptor, limits: Limits, buffer: bytearray) -> None:
+    def __init__(self, limits: Limits, buffer: bytearray) -> None:
         self.calling = ""
         self.called = ""
         self.peer = ("", 0)
         self.contexts: Mapping[int, Context] = {}
         self.objects = 0
         self.result = ""
-        self._acceptor = acceptor
         self._limits = limits
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._socket: Any = None
-        self._state = State.CONNECTED
+        self._state = State.UNCONNECTED
         self._buffer = buffer
         self._view = memoryview(buffer)
         self._reader = PduReader(self, limits)
         self._assembler = Assembler(limits, self._deliver, self._settle)
+        self._deadline = Deadline(self._on_deadline)
         self._inbox: deque[Message] = deque()
-        self._receiver: asyncio.Future[None] | None = None
+        self._arrived: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._serving = False
+        self._serving: Message | None = None
+        self._cancelled: set[int] = set()
+        self._asking = False
         self._reading_paused = False
         self._writing_paused = False
         self._peer_longest = 0
         self._lingered = 0
-        self._due: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._pdu_timed = 0
+        self._last_message_id = 0
 
     # What a service does with an association.
 
@@ -107,43 +92,115 @@ class Association(asyncio.BufferedProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether no message is being received, waiting or served."""
-        return not (self._serving or self._inbox or self._assembler.inside or self._reader.inside)
+        busy = self._serving or self._asking or self._inbox or self._assembler.inside or self._reader.inside
+        return not busy
 
     @property
     def received_bytes(self) -> int:
         """The bytes of all data sets received."""
         return self._assembler.received_bytes
 
-    async def receive(self) -> Message | None:
-        """The next message; `None` when the association is over. The one before counts as served."""
-        self._serving = False
-        while not self._inbox:
-            if self._state is not State.OPEN:
-                return None
-            self._settle()
-            self._receiver = self._loop.create_future()
-            try:
-                await self._receiver
-            finally:
-                self._receiver = None
-        self._serving = True
-        message = self._inbox.popleft()
+    def new_message_id(self) -> int:
+        """A Message ID that no other message of ours has (PS3.7 9.1.1.1.1), 1 to 65535."""
+        self._last_message_id = self._last_message_id % 0xFFFF + 1
+        return self._last_message_id
+
+    async def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next message; `None` when the association is over. The one before counts as served.
+
+        Who waits for a message that must come gives `timeout_s`: `NoResponse` if none begins by then.
+        """
+        if self._serving is not None:
+            self._cancelled.discard(self._serving.command.message_id)
+            self._serving = None
+        await self._until(lambda: bool(self._inbox), timeout_s)
+        if not self._inbox:
+            return None
+        message = self._serving = self._inbox.popleft()
         self._settle()
         return message
 
-    async def send(self, context_id: int, command: Command, data: bytes | None = None) -> None:
+    async def response(self, message_id: int, timeout_s: float) -> Message:
+        """The next response to our message `message_id`; other messages stay for `receive`.
+
+        Raises `NoResponse` if none begins within `timeout_s`, and `AssociationLost` if none can come.
+        """
+
+        def found() -> Message | None:
+            return next((each for each in self._inbox if _answers(each.command, message_id)), None)
+
+        await self._until(lambda: found() is not None, timeout_s)
+        message = found()
+        if message is None:
+            raise AssociationLost
+        self._inbox.remove(message)
+        self._settle()
+        return message
+
+    def is_cancelled(self, message_id: int) -> bool:
+        """Whether the peer has asked us to stop serving its message `message_id` (PS3.7 9.3.2.3)."""
+        return message_id in self._cancelled
+
+    async def send(self, context_id: int, command: Command, data: Buffer | None = None) -> None:
         """Send a message, command and data in one write.
 
         Raises `AssociationLost` if the association is over, or the peer takes nothing for a PDU's time.
         """
+        await self._push(self._message(context_id, command.encode(), data))
+
+    async def send_many(self, context_id: int, command: Command, data_sets: Sequence[Buffer]) -> None:
+        """Send one message for each of `data_sets`, all with the same command set, in one write."""
+        encoded = command.encode()
+        await self._push([piece for data in data_sets for piece in self._message(context_id, encoded, data)])
+
+    async def send_stream(self, context_id: int, command: Command, blocks: AsyncIterator[Buffer]) -> None:
+        """Send a message whose data set is still arriving as `blocks`.
+
+        Nothing goes out before the first block is there; command and first block make one write. If
+        `blocks` raises after that, the association is aborted, since a message cannot be taken back.
+        """
+        pieces = self._packets(context_id, command.encode(), command=True)
+        held = memoryview(await anext(blocks, b""))
+        try:
+            async for block in blocks:
+                even = len(held) & ~1  # a fragment has an even number of bytes (PS3.7 annex F)
+                await self._push([*pieces, *self._packets(context_id, held[:even], last=False)])
+                pieces = []
+                held = memoryview(block if even == len(held) else b"".join((held[even:], block)))
+        except AssociationLost:
+            raise
+        except BaseException:
+            self.abort("data set not to be had")
+            raise
+        await self._push([*pieces, *self._packets(context_id, held)])
+
+    def abort(self, result: str, fault: Fault | None = None) -> None:
+        """End the association at once; `fault` if the peer broke the rules of the upper layer."""
+        if self._state in _ALIVE:
+            reason = Fault.NOT_SPECIFIED if fault is None else fault
+            self._finish(result, pdu.abort(by_provider=fault is not None, reason=reason))
+
+    def close(self) -> None:
+        """Close the connection without waiting for the peer."""
+        self._end("closed")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _message(self, context_id: int, command: bytes, data: Buffer | None) -> list[Buffer]:
+        pieces = self._packets(context_id, command, command=True)
+        return pieces if data is None else pieces + self._packets(context_id, data)
+
+    def _packets(
+        self, context_id: int, payload: Buffer, *, command: bool = False, last: bool = True
+    ) -> list[Buffer]:
+        return [*pdu.packets(context_id, payload, command=command, last=last, longest=self._peer_longest)]
+
+    async def _push(self, pieces: Sequence[Buffer]) -> None:
         if self._state is not State.OPEN or self._transport is None:
             raise AssociationLost
-        pieces = [*self._packets(context_id, command.encode(), command=True)]
-        if data is not None:
-            pieces += self._packets(context_id, data, command=False)
         self._transport.write(b"".join(pieces))
         while self._writing_paused and self._state is State.OPEN:
-            self._writable = self._loop.create_future()
+            self._writable = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self._limits.pdu_s):
                     await self._writable
@@ -154,20 +211,44 @@ class Association(asyncio.BufferedProtocol):
         if self._state is not State.OPEN:
             raise AssociationLost
 
-    def abort(self, result: str, fault: Fault | None = None) -> None:
-        """End the association at once; `fault` if the peer broke the rules of the upper layer."""
-        if self._state in (State.CONNECTED, State.OPEN):
-            reason = Fault.NOT_SPECIFIED if fault is None else fault
-            self._finish(result, pdu.abort(by_provider=fault is not None, reason=reason))
+    async def _until(self, reached: Callable[[], bool], timeout_s: float | None) -> None:
+        """Return when `reached` or nothing more will come; `NoResponse` after `timeout_s`."""
+        self._asking = timeout_s is not None
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not reached() and self._state is State.OPEN:
+                    self._settle()
+                    self._arrived = asyncio.get_running_loop().create_future()
+                    await self._arrived
+        except TimeoutError as cause:
+            raise NoResponse from cause
+        finally:
+            self._arrived = None
+            self._asking = False
 
-    def close(self) -> None:
-        """Close the connection without waiting for the peer."""
-        self._end("closed")
-        if self._transport is not None:
-            self._transport.abort()
+    # What the two roles differ in.
 
-    def _packets(self, context_id: int, payload: bytes, *, command: bool) -> list[bytes | memoryview]:
-        return list(pdu.packets(context_id, payload, command=command, last=True, longest=self._peer_longest))
+    @abstractmethod
+    def _connected(self) -> None:
+        """The connection is there."""
+
+    @abstractmethod
+    def _disconnected(self) -> None:
+        """The connection is closed, whatever came before."""
+
+    @abstractmethod
+    def _on_association_pdu(self, kind: Kind, body: bytes) -> None:
+        """The peer asks for an association, or answers our request; may raise `ProtocolFault`."""
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._reader.expected = _EXPECTED[state]
+
+    def _open(self, contexts: Mapping[int, Context], *, peer_longest: int, our_longest: int) -> None:
+        self.contexts = self._assembler.contexts = contexts
+        self._peer_longest = peer_longest
+        self._reader.longest_value = our_longest or self._limits.pdata_bytes
+        self._enter(State.OPEN)
 
     # What the connection says.
 
@@ -177,9 +258,7 @@ class Association(asyncio.BufferedProtocol):
         self._socket = transport.get_extra_info("socket")
         if self._socket is not None and self._socket.family != socket.AF_UNIX:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._reader.expected = _EXPECTED[State.CONNECTED]
-        self._set_deadline(self._limits.artim_s)
-        self._acceptor.connected(self)
+        self._connected()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._buffer
@@ -189,14 +268,14 @@ class Association(asyncio.BufferedProtocol):
         # the kernel forgets this setting with each one it sends. Who fills the buffer does not wait.
         if nbytes < RECEIVE_BYTES and _QUICKACK is not None and self._socket is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        if self._state is State.ENDED:
+        if self._state not in _ALIVE:
             self._lingered += nbytes
             if self._lingered > _LINGER_BYTES:
                 self.close()
             return
         try:
             self._reader.feed(self._view[:nbytes])
-        except _Over:
+        except Over:
             return
         except ProtocolFault as fault:
             self.abort(f"aborted: {fault}", fault.reason)
@@ -210,53 +289,49 @@ class Association(asyncio.BufferedProtocol):
         self._end("lost")
         self._state = State.CLOSED
         self._transport = self._socket = None
-        self._set_deadline(None)
-        self._acceptor.closed(self)
+        self._deadline.end()
+        self._disconnected()
 
     def pause_writing(self) -> None:
         self._writing_paused = True
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        _wake(self._writable)
+        wake(self._writable)
 
     # What the reader finds.
 
     def on_pdu(self, kind: Kind, body: bytes) -> None:
-        if kind is Kind.ASSOCIATE_RQ:
-            self._on_request(AssociateRequest.decode(body))
-        elif kind is Kind.RELEASE_RQ:
-            self._finish("released", pdu.release_rp())
-            raise _Over
-        elif kind is Kind.ABORT:
+        if kind is Kind.ABORT:
             self._end("aborted by peer")
             self.close()
-            raise _Over
+            raise Over
+        if kind is Kind.RELEASE_RP:
+            self._end("released")
+            self.close()
+            raise Over
+        if kind is not Kind.RELEASE_RQ:
+            self._on_association_pdu(kind, body)
+        elif self._state is State.RELEASING:  # both ask at once: answered, and theirs awaited (Sta9, Sta11)
+            self._write(pdu.release_rp())
+        else:
+            self._finish("released", pdu.release_rp())
+            raise Over
 
     def on_fragment(self, context_id: int, control: int, piece: memoryview, complete: bool) -> None:
-        self._assembler.add(context_id, control, piece, complete)
-
-    def _on_request(self, request: AssociateRequest) -> None:
-        # A request that is turned away is logged by these, so they hold what may be shown.
-        self.calling = ae_title(request.calling) or "?"
-        self.called = ae_title(request.called) or "?"
-        answer = self._acceptor.answer(self, request)
-        if isinstance(answer, AssociateReject):
-            self._finish(f"rejected {answer.result}/{answer.source}/{answer.reason}", answer.encode())
-            raise _Over
-        accepted, self.contexts = answer
-        self._assembler.contexts = self.contexts
-        self._peer_longest = request.user.max_length
-        self._state = State.OPEN
-        self._reader.expected = _EXPECTED[State.OPEN]
-        self._write(accepted.encode())
-        self._acceptor.established(self)
+        if self._state is not State.RELEASING:
+            self._assembler.add(context_id, control, piece, complete)
 
     def _deliver(self, message: Message) -> None:
-        # Nothing that the bridge serves at this level waits for a cancel; the request is answered in full.
-        if message.command.field != Operation.C_CANCEL:
-            self._inbox.append(message)
-            _wake(self._receiver)
+        command = message.command
+        if command.field == Operation.C_CANCEL:
+            asked = command.number(Tag.RESPONDED_MESSAGE_ID)
+            waiting = [self._serving, *self._inbox]
+            if any(each is not None and each.command.message_id == asked for each in waiting):
+                self._cancelled.add(asked)  # what is answered already cannot be cancelled any more
+            return
+        self._inbox.append(message)
+        wake(self._arrived)
 
     # States, deadlines, flow.
 
@@ -272,16 +347,16 @@ class Association(asyncio.BufferedProtocol):
         self._write(last_words)
         self._end(result)
         self._resume_reading()
-        self._set_deadline(self._limits.linger_s)
+        self._deadline.set(self._limits.linger_s)
 
     def _end(self, result: str) -> None:
-        if self._state not in (State.CONNECTED, State.OPEN):
+        if self._state not in _ALIVE and self._state is not State.UNCONNECTED:
             return
         self._state = State.ENDED
         self.result = result
         self._assembler.lose()
-        _wake(self._receiver)
-        _wake(self._writable)
+        wake(self._arrived)
+        wake(self._writable)
 
     def _settle(self) -> None:
         """Read or not, and until when, according to what has arrived and what was taken."""
@@ -291,19 +366,19 @@ class Association(asyncio.BufferedProtocol):
         full = data is not None and data.waiting > self._limits.window_bytes
         if full or len(self._inbox) > _QUEUED_MESSAGES:
             self._pause_reading()
-            self._set_deadline(None)
+            self._deadline.set(None)
             return
         self._resume_reading()
         if self._reader.inside:
-            if self._pdu_timed != self._reader.begun or self._due is None:
+            if self._pdu_timed != self._reader.begun or not self._deadline.is_set:
                 self._pdu_timed = self._reader.begun
-                self._set_deadline(self._limits.pdu_s)
+                self._deadline.set(self._limits.pdu_s)
         elif self._assembler.inside:
-            self._set_deadline(self._limits.pdu_s)
-        elif self._serving or self._inbox:
-            self._set_deadline(None)
+            self._deadline.set(self._limits.pdu_s)
+        elif self._serving is not None or self._asking or self._inbox:
+            self._deadline.set(None)
         else:
-            self._set_deadline(self._limits.idle_s)
+            self._deadline.set(self._limits.idle_s)
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
@@ -315,37 +390,27 @@ class Association(asyncio.BufferedProtocol):
             self._reading_paused = False
             self._transport.resume_reading()
 
-    def _set_deadline(self, seconds: float | None) -> None:
-        # One timer follows the deadline lazily: deadlines move with every PDU, timers cost more.
-        self._due = None if seconds is None else self._loop.time() + seconds
-        if self._due is None:
-            if self._state is State.CLOSED and self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-        elif self._timer is None or self._timer.when() > self._due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(self._due, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._due is None:
-            return
-        if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._tick)
-        elif self._state is State.OPEN:
+    def _on_deadline(self) -> None:
+        if self._state is State.OPEN:
             self.abort("idle" if self.is_idle else "too slow", Fault.NOT_SPECIFIED)
         elif self._state is State.CONNECTED:
             self._end("no request in time")
             self.close()
+        elif self._state in _ALIVE:
+            self.abort("no answer in time")
         else:
             self.close()
 
 
-class _Over(Exception):
+class Over(Exception):
     """Nothing after this PDU counts."""
 
 
-def _wake(waiter: asyncio.Future[None] | None) -> None:
+def wake(waiter: asyncio.Future[None] | None) -> None:
+    """Let go on who waits, if anybody does."""
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
+
+
+def _answers(command: Command, message_id: int) -> bool:
+    return command.is_response and command.number(Tag.RESPONDED_MESSAGE_ID) == message_id

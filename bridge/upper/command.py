@@ -73,7 +73,9 @@ _UIDS = frozenset(
         Tag.REQUESTED_SOP_INSTANCE,
     }
 )  # fmt: skip
-_TAG_LISTS = frozenset({Tag.OFFENDING_ELEMENT, Tag.ATTRIBUTES})  # AT: read over, never needed
+_TAG_LISTS = frozenset({Tag.OFFENDING_ELEMENT, Tag.ATTRIBUTES})  # AT: written, and read over
+# N-GET, N-SET, N-ACTION and N-DELETE name the class as requested, all others as affected (PS3.7 E.1).
+_ABOUT_REQUESTED = frozenset({Operation.N_GET, Operation.N_SET, Operation.N_ACTION, Operation.N_DELETE})
 _ELEMENT = struct.Struct("<HHI")
 
 
@@ -115,8 +117,19 @@ class Command:
         value = self.values.get(tag, "")
         return value if isinstance(value, str) else ""
 
-    def answered(self, status: int, *, comment: str = "", has_data: bool = False) -> "Command":
-        """The response to this request (PS3.7 9.3 and 10.3)."""
+    def answered(
+        self,
+        status: int,
+        *,
+        comment: str = "",
+        has_data: bool = False,
+        offending: int = 0,
+        counts: Mapping[Tag, int] | None = None,
+    ) -> "Command":
+        """The response to this request (PS3.7 9.3 and 10.3).
+
+        `offending` is the tag of the element that is at fault; `counts` are those of sub-operations.
+        """
         values: dict[Tag, Value] = {
             Tag.COMMAND_FIELD: self.field | RESPONSE,
             Tag.RESPONDED_MESSAGE_ID: self.message_id,
@@ -133,7 +146,25 @@ class Command:
                 values[told] = self.text(asked)
         if comment:
             values[Tag.ERROR_COMMENT] = comment[:64]
-        return Command(values)
+        if offending:
+            values[Tag.OFFENDING_ELEMENT] = offending
+        return Command({**values, **(counts or {})})
+
+    @classmethod
+    def request(
+        cls, operation: Operation, message_id: int, sop_class: str, *, has_data: bool, **values: Value
+    ) -> "Command":
+        """A request about `sop_class`; `values` by the names of `Tag`, in lower case (PS3.7 9.3, 10.3)."""
+        named = Tag.REQUESTED_SOP_CLASS if operation in _ABOUT_REQUESTED else Tag.AFFECTED_SOP_CLASS
+        return cls(
+            {
+                named: sop_class,
+                Tag.COMMAND_FIELD: operation,
+                Tag.MESSAGE_ID: message_id,
+                Tag.DATA_SET_TYPE: _WITH_DATA_SET if has_data else NO_DATA_SET,
+                **{Tag[name.upper()]: value for name, value in values.items()},
+            }
+        )
 
     def encode(self) -> bytes:
         """The command set with its group length."""
@@ -174,7 +205,9 @@ def _decoded(tag: Tag, value: bytes) -> Value:
 
 def _encoded(tag: Tag, value: Value) -> bytes:
     if isinstance(value, int):
-        return _ELEMENT.pack(0, tag, 2) + value.to_bytes(2, "little")
+        if tag in _TAG_LISTS:
+            return _ELEMENT.pack(0, tag, 4) + struct.pack("<HH", value >> 16, value & 0xFFFF)
+        return _ELEMENT.pack(0, tag, 2) + min(value, 0xFFFF).to_bytes(2, "little")
     text = value.encode("latin-1", "replace")
     if len(text) % 2:
         text += b"\0" if tag in _UIDS else b" "

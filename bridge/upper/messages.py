@@ -16,6 +16,10 @@ class AssociationLost(Exception):
     """The association ended before the exchange did."""
 
 
+class NoResponse(AssociationLost):
+    """The peer is there and does not answer; whoever gets this ends the association."""
+
+
 class DataSet:
     """The encoded bytes of one message's data set, read while they arrive.
 
@@ -68,6 +72,19 @@ class DataSet:
         self._waiting = 0
         self._taken()
         await self.read()
+
+    async def whole(self, most_bytes: int) -> bytes | None:
+        """All of it, to its end; `None` if it is longer than `most_bytes`."""
+        blocks: list[bytes] = []
+        size = 0
+        while not self.at_end:
+            arrived = await self.read()
+            size += sum(map(len, arrived))
+            if size > most_bytes:
+                await self.drop()
+                return None
+            blocks += arrived
+        return b"".join(blocks)
 
     def push(self, piece: memoryview, complete: bool) -> None:
         """Add what has arrived; the association calls this."""

@@ -1,7 +1,7 @@
-"""What an acceptor agrees to (PS3.8 7.1, PS3.7 D.3): decisions, without a connection."""
+"""What two sides of an association agree to (PS3.8 7.1, PS3.7 D.3): decisions, without a connection."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.upper.associate import (
     APPLICATION_CONTEXT,
@@ -41,8 +41,10 @@ _LAST_RESORTS = (syntaxes.IMPLICIT_LE, syntaxes.EXPLICIT_BE)
 class Context:
     """An accepted presentation context.
 
-    `peer_serves` says that role selection made the peer an SCP of the class, as for C-GET;
-    `service_class` is what common extended negotiation said of the class, or empty.
+    `peer_serves` says that the peer is an SCP of the class: as acceptor, or by role selection as for
+    C-GET; `we_serve` says the same of us. `service_class` is what common extended negotiation said of
+    the class, or empty; `extended` the service-class application information that was agreed (PS3.7
+    D.3.3.5), or empty.
     """
 
     context_id: int
@@ -50,6 +52,8 @@ class Context:
     syntax: str
     peer_serves: bool = False
     service_class: str = ""
+    extended: bytes = b""
+    we_serve: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,6 @@ def accept(
         if isinstance(context, AnsweredContext):
             answers.append(context)
             continue
-        contexts[context.context_id] = context
         answers.append(AnsweredContext(context.context_id, ACCEPTED, context.syntax))
         if role is not None:
             agreed_roles[role.abstract] = role
@@ -132,6 +135,8 @@ def accept(
             answer = offer.extended(info)
             if answer is not None:
                 agreed_extended[context.abstract] = answer
+                context = replace(context, extended=answer)
+        contexts[context.context_id] = context
     user = UserInformation(
         max_length=max_length,
         implementation_class=part10.IMPLEMENTATION_CLASS_UID,
@@ -142,6 +147,31 @@ def accept(
         identity_answer=request.user.identity_answer,
     )
     return AssociateAccept(request.called, request.calling, tuple(answers), user), contexts
+
+
+def agreed(request: AssociateRequest, accepted: AssociateAccept) -> Mapping[int, Context]:
+    """The contexts that a peer's acceptance of our `request` makes, by id.
+
+    Contexts that were not proposed and transfer syntaxes that were not offered count as refused.
+    """
+    proposals = {proposal.context_id: proposal for proposal in request.contexts}
+    roles = {role.abstract: role for role in accepted.user.roles}
+    extended = dict(accepted.user.extended)
+    contexts: dict[int, Context] = {}
+    for answer in accepted.contexts:
+        proposal = proposals.get(answer.context_id)
+        if proposal is None or answer.result != ACCEPTED or answer.syntax not in proposal.syntaxes:
+            continue
+        role = roles.get(proposal.abstract)
+        contexts[answer.context_id] = Context(
+            answer.context_id,
+            proposal.abstract,
+            answer.syntax,
+            peer_serves=role is None or role.scu,
+            extended=extended.get(proposal.abstract, b""),
+            we_serve=role is not None and role.scp,
+        )
+    return contexts
 
 
 def _distinct(proposals: Sequence[ProposedContext]) -> list[ProposedContext]:
@@ -165,4 +195,7 @@ def _context(
     syntax = offer.choose(proposal.syntaxes, peer_serves)
     if syntax is None:
         return AnsweredContext(proposal.context_id, TRANSFER_SYNTAXES_UNKNOWN, said)
-    return Context(proposal.context_id, proposal.abstract, syntax, peer_serves, service_class)
+    we_serve = role is None or role.scu
+    return Context(
+        proposal.context_id, proposal.abstract, syntax, peer_serves, service_class, we_serve=we_serve
+    )

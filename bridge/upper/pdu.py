@@ -2,7 +2,7 @@
 
 import enum
 import struct
-from collections.abc import Iterator
+from collections.abc import Buffer, Iterator
 from typing import Protocol
 
 from bridge.settings import Limits
@@ -71,12 +71,14 @@ class PduReader:
     """Cuts a stream of bytes into PDUs, and P-DATA-TF further into pieces of its values, in place.
 
     `expected` holds the kinds that may come in the present state; another one raises `ProtocolFault` as
-    soon as its header is read, as does a length beyond `limits`. `begun` counts the PDUs seen.
+    soon as its header is read, as does a length beyond `limits` or, for P-DATA-TF, beyond
+    `longest_value`, the maximum length that the peer was told. `begun` counts the PDUs seen.
     """
 
     def __init__(self, sink: Sink, limits: Limits) -> None:
         self.expected: frozenset[Kind] = frozenset()
         self.begun = 0
+        self.longest_value = limits.pdata_bytes
         self._sink = sink
         self._limits = limits
         self._partial = bytearray()  # of a header that came in two blocks
@@ -132,7 +134,7 @@ class PduReader:
         if kind not in self.expected:
             raise ProtocolFault("unexpected PDU", Fault.UNEXPECTED_PDU)
         if kind == Kind.P_DATA:
-            longest = self._limits.pdata_bytes + _HEADERS
+            longest = self.longest_value + _HEADERS
         else:
             longest = self._limits.association_bytes if kind in _ASSOCIATE else _SHORT
         if not _SHORT <= length <= longest:
@@ -182,15 +184,13 @@ class PduReader:
             self._kind = None
 
 
-def packets(
-    context_id: int, payload: bytes, *, command: bool, last: bool, longest: int
-) -> Iterator[bytes | memoryview]:
+def packets(context_id: int, payload: Buffer, *, command: bool, last: bool, longest: int) -> Iterator[Buffer]:
     """P-DATA-TF PDUs, one value each, that carry `payload`: alternately a header and its bytes.
 
     `longest` is the peer's maximum length, 0 for none (PS3.8 D.1). `last` marks the end of the command
     set or data set; an empty payload makes one empty value.
     """
-    room = max(longest - _PDV.size, 16) if longest else 1 << 20
+    room = max(longest - _PDV.size, 16) & ~1 if longest else 1 << 20  # fragments are even (PS3.7 annex F)
     view = memoryview(payload)
     flags = COMMAND if command else 0
     for start in range(0, max(len(view), 1), room):
