@@ -18,6 +18,7 @@ from service.dicom.errors import UpstreamFailed, UpstreamTimeout
 
 _LONGEST_ANSWER = 1 << 20
 _LONGEST_HEAD = 64 << 10
+_UNREAD_BYTES = 1 << 19  # of a streamed body, before the server has to wait
 
 
 class ConnectionLost(UpstreamFailed):
@@ -50,6 +51,11 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._streamed = False
+        self._headed = False
+        self._arrived: list[bytes] = []
+        self._unread = 0
+        self._paused = False
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
         self._status = 0
@@ -61,10 +67,14 @@ class Connection(asyncio.Protocol):
 
     # The side of the request.
 
-    def request(self, pieces: Iterable[bytes]) -> None:
-        """Begin a request with its head and as much of the body as is there."""
+    def request(self, pieces: Iterable[bytes], *, streamed: bool = False) -> None:
+        """Begin a request with its head and as much of the body as is there.
+
+        The body of a `streamed` answer is had by `head` and `read` instead of `answer`, at any length.
+        """
         if self._answer is not None:
             self._begin()
+        self._streamed = streamed
         self.write(pieces)
 
     def write(self, pieces: Iterable[bytes]) -> None:
@@ -89,6 +99,11 @@ class Connection(asyncio.Protocol):
         """Whether another request may follow."""
         return not self._lost and self._kept and self._ended and self._transport is not None
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the system has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     async def drained(self, timeout_s: float) -> None:
         """Return when little is unsent, or `answered`; `UpstreamTimeout` when the server takes nothing."""
         await self._until(lambda: not self._full or self.answered, timeout_s)
@@ -109,6 +124,29 @@ class Connection(asyncio.Protocol):
         if self._answer is None:
             raise ConnectionLost("The archive closed the connection without an answer.")
         return self._answer
+
+    async def head(self, timeout_s: float) -> HttpAnswer:
+        """The final answer of a streamed request without its body, as soon as it is there."""
+        await self._until(lambda: self._headed or self.answered, timeout_s)
+        if not self._headed:
+            raise ConnectionLost("The archive closed the connection without an answer.")
+        return HttpAnswer(self._status, self._headers, b"")
+
+    async def read(self, timeout_s: float) -> list[bytes]:
+        """What has arrived of a streamed body since the last call; nothing at its end.
+
+        `ConnectionLost` if the connection ends before the body does, `UpstreamTimeout` in a pause that is
+        too long.
+        """
+        await self._until(lambda: bool(self._arrived) or self.answered, timeout_s)
+        arrived, self._arrived = self._arrived, []
+        self._unread = 0
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+        if not arrived and self._answer is None:
+            raise ConnectionLost("The archive closed the connection inside its answer.")
+        return arrived
 
     def abort(self) -> None:
         """Drop the connection with all that is unsent."""
@@ -176,8 +214,19 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
+        if self._streamed and self._status >= 200:
+            self._headed = True
+            self._wake()
 
     def on_body(self, body: bytes) -> None:
+        if self._streamed:
+            self._arrived.append(body)
+            self._unread += len(body)
+            if self._unread > _UNREAD_BYTES and not self._paused and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
+            self._wake()
+            return
         self._body += body
         if len(self._body) > _LONGEST_ANSWER:
             self.abort()

@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from service.dicom.part10 import IMPLEMENTATION_VERSION_NAME
 log = logging.getLogger("isthmus.archive")
 
 _SERVICE_UNAVAILABLE = 503
+_AT_LEAST = 128 << 10  # bytes of a body that make it worth being woken
 _JOINED = 16 << 10  # bytes up to which small blocks are kept as one
 _EXPECTATION_FAILED = 417
 
@@ -30,8 +31,11 @@ class Body(Protocol):
         """Whether `read` has returned everything."""
         ...
 
-    async def read(self) -> list[bytes]:
-        """What has arrived since the last call; raises if nothing more will come."""
+    async def read(self, at_least: int = 1) -> list[bytes]:
+        """What has arrived since the last call, `at_least` so many bytes unless it ends before.
+
+        Raises if nothing more will come.
+        """
         ...
 
 
@@ -53,30 +57,51 @@ class RemoteArchive:
     async def store(self, head: bytes, first: Sequence[bytes], body: Body) -> HttpAnswer:
         """Store one Part-10 object with STOW-RS (PS3.18 10.5) and return the archive's answer.
 
-        The object is `head`, then the blocks of `first`, then what `body` still yields, sent on while it
-        arrives. Raises `UpstreamFailed` or `UpstreamTimeout`, with `body` not read to its end, and what
-        `body.read` raises: the connection to the archive is cut then, inside the part.
+        The object is `head`, then the blocks of `first`, then what `body` still yields. Raises
+        `UpstreamFailed` or `UpstreamTimeout`, and what `body.read` raises: a connection to the archive is
+        cut then, inside the part.
 
-        While the object is no larger than the replay window all of it is kept, and sent once more over a
-        fresh connection if the first one breaks or the archive answers 503. Before it outgrows the window
-        the archive has to ask for the body (100), so that a dead connection or a busy archive shows first.
+        An object no larger than the replay window goes out when it is whole, in one piece. Of a larger one
+        nothing goes out until the archive has asked for it (100), so that a dead connection or a busy
+        archive shows while all of it can still be sent again; then it is sent while it arrives. Either is
+        tried once more, over a fresh connection, if the first one breaks or the archive answers 503.
         """
-        sent = _Sent([head, *first])
+        kept = _Kept([head, *first])
+        while not body.at_end and kept.size <= self._settings.replay_window_bytes:
+            kept.add(await body.read(_AT_LEAST))
         try:
-            answer = await self._attempt(sent, body, fresh=False)
+            answer = await self._attempt(kept, body, fresh=False)
         except ConnectionLost:
-            if sent.outgrown:
+            if kept.is_gone:
                 raise
-            return await self._attempt(sent, body, fresh=True)
+            return await self._attempt(kept, body, fresh=True)
+        if kept.is_gone or answer.status not in (_SERVICE_UNAVAILABLE, _EXPECTATION_FAILED):
+            return answer
         if answer.status == _EXPECTATION_FAILED:
             self._expects = False
-        elif answer.status != _SERVICE_UNAVAILABLE:
-            return answer
-        if sent.outgrown:
-            return answer
-        if answer.status == _SERVICE_UNAVAILABLE:
+        else:
             await asyncio.sleep(_replay_after(answer, self._settings.replay_delay_s))
-        return await self._attempt(sent, body, fresh=True)
+        return await self._attempt(kept, body, fresh=True)
+
+    async def open(self, target: str, headers: Mapping[str, str]) -> "Incoming":
+        """The answer to a GET of `target`, as `get` has it, whose body is still arriving."""
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = self._head(f"GET {self._path}{target} HTTP/1.1", *lines)
+        try:
+            return await self._opened(head, fresh=False)
+        except ConnectionLost:
+            return await self._opened(head, fresh=True)
+
+    async def _opened(self, head: bytes, *, fresh: bool) -> "Incoming":
+        connection = await self._connection(fresh=fresh)
+        try:
+            connection.request([head], streamed=True)
+            connection.end()
+            answer = await connection.head(self._settings.answer_s)
+        except BaseException:
+            connection.abort()
+            raise
+        return Incoming(connection, answer, self._settings.answer_s, self._release)
 
     async def close(self) -> None:
         """Close what is kept."""
@@ -84,57 +109,64 @@ class RemoteArchive:
             connection.abort()
         self._idle.clear()
 
-    async def _attempt(self, sent: "_Sent", body: Body, *, fresh: bool) -> HttpAnswer:
+    async def _attempt(self, kept: "_Kept", body: Body, *, fresh: bool) -> HttpAnswer:
         boundary = secrets.token_hex(24)
+        kept.part = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
+        kept.end = f"\r\n--{boundary}--\r\n".encode("ascii")
         connection = await self._connection(fresh=fresh)
         try:
-            part = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
-            connection.request([self._request_head(boundary), *_chunk([part, *sent.blocks])])
-            if not await self._push(connection, sent, body):
+            if body.at_end and not kept.is_gone:
+                size = len(kept.part) + kept.size + len(kept.end)
+                head = self._request_head(boundary, f"Content-Length: {size}")
+                connection.request([head, kept.part, *kept.blocks, kept.end])
+            elif not await self._stream(connection, boundary, kept, body):
                 early = await connection.answer(self._settings.answer_s)
                 if early.status < 300:
                     raise UpstreamFailed("The archive called stored what it had not been sent.")
                 return early
-            connection.write([*_chunk([f"\r\n--{boundary}--\r\n".encode("ascii")]), b"0\r\n\r\n"])
             connection.end()
-            return await connection.answer(self._settings.answer_s)
+            answer = await connection.answer(self._settings.answer_s)
+            if answer.status < 300 and connection.unsent:
+                raise UpstreamFailed("The archive called stored what it had not been sent.")
+            return answer
         finally:
             self._release(connection)
 
-    async def _push(self, connection: Connection, sent: "_Sent", body: Body) -> bool:
-        """Send what `body` yields to its end; false if the archive has answered before."""
+    async def _stream(self, connection: Connection, boundary: str, kept: "_Kept", body: Body) -> bool:
+        """Send what is kept, and what `body` yields to its end; false if the archive has answered before."""
         settings = self._settings
-        while not body.at_end:
+        expecting = ["Expect: 100-continue"] if self._expects else []
+        connection.request([self._request_head(boundary, "Transfer-Encoding: chunked", *expecting)])
+        if expecting:
+            await connection.continued(settings.continue_s)
+            if connection.answered:
+                return False
+        blocks = [kept.part, *kept.blocks]
+        end = kept.end
+        kept.let_go()
+        while True:
+            connection.write(_chunk(blocks))
             await connection.drained(settings.answer_s)
             if connection.answered:
                 return False
-            blocks = await body.read()
-            if not sent.outgrown and sent.size + _size(blocks) > settings.replay_window_bytes:
-                if self._expects:
-                    sent.add(blocks)  # kept until the archive has asked for it
-                    await connection.continued(settings.continue_s)
-                    if connection.answered:
-                        return False
-                sent.outgrow()
-            elif not sent.outgrown:
-                sent.add(blocks)
-            if connection.answered:
-                return False
-            if blocks:
-                connection.write(_chunk(blocks))
+            if body.at_end:
+                break
+            blocks = await body.read(_AT_LEAST)
+        connection.write([*_chunk([end]), b"0\r\n\r\n"])
         return True
 
-    def _request_head(self, boundary: str) -> bytes:
-        lines = [
+    def _request_head(self, boundary: str, *framing: str) -> bytes:
+        return self._head(
             f"POST {self._path}/studies HTTP/1.1",
-            f"Host: {self._authority}",
-            f"User-Agent: {IMPLEMENTATION_VERSION_NAME}",
             "Accept: application/dicom+json",
             f'Content-Type: multipart/related; type="application/dicom"; boundary={boundary}',
-            "Transfer-Encoding: chunked",
-        ]
-        if self._expects:
-            lines.append("Expect: 100-continue")
+            *framing,
+        )
+
+    def _head(self, request_line: str, *fields: str) -> bytes:
+        """The head of a request, with what every request has."""
+        lines = [request_line, f"Host: {self._authority}", f"User-Agent: {IMPLEMENTATION_VERSION_NAME}"]
+        lines += fields
         token = self._token.read()
         if token:
             lines.append(f"Authorization: Bearer {token}")
@@ -166,13 +198,48 @@ class RemoteArchive:
             self._idle.remove(connection)
 
 
-class _Sent:
-    """What has been sent of one object, kept while it may be sent again."""
+class Incoming:
+    """An answer whose body is still arriving; whoever has it closes it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        answer: HttpAnswer,
+        timeout_s: float,
+        release: Callable[[Connection], None],
+    ) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._release = release
+        self._closed = False
+
+    async def read(self) -> list[bytes]:
+        """What has arrived since the last call, nothing at the end; the server waits for who does not read.
+
+        Raises `ConnectionLost` if the body is cut off, and `UpstreamTimeout`.
+        """
+        return await self._connection.read(self._timeout_s)
+
+    def close(self) -> None:
+        """Keep the connection if the body was read to its end, and drop it otherwise."""
+        if not self._closed:
+            self._closed = True
+            self._release(self._connection)
+
+
+class _Kept:
+    """What is known of one object, kept while it may have to be sent again.
+
+    `part` and `end` are what stands around it in a multipart body.
+    """
 
     def __init__(self, blocks: list[bytes]) -> None:
         self.blocks = blocks
         self.size = _size(blocks)
-        self.outgrown = False
+        self.is_gone = False
+        self.part = self.end = b""
 
     def add(self, blocks: Sequence[bytes]) -> None:
         for block in blocks:
@@ -182,9 +249,9 @@ class _Sent:
                 self.blocks.append(block)
         self.size += _size(blocks)
 
-    def outgrow(self) -> None:
-        self.blocks.clear()
-        self.outgrown = True
+    def let_go(self) -> None:
+        self.blocks = []
+        self.is_gone = True
 
 
 class _Token:
@@ -217,7 +284,9 @@ def _size(blocks: Sequence[bytes]) -> int:
 
 
 def _chunk(blocks: Sequence[bytes]) -> list[bytes]:
-    """The blocks as one chunk (RFC 9112 7.1)."""
+    """The blocks as one chunk (RFC 9112 7.1); none if they are empty, which would end the body."""
+    if not _size(blocks):
+        return []
     return [b"%x\r\n" % _size(blocks), *blocks, b"\r\n"]
 
 

@@ -137,6 +137,14 @@ class Association(asyncio.BufferedProtocol):
         self._settle()
         return message
 
+    async def quiet(self, for_s: float) -> bool:
+        """Whether the peer says nothing for so long; false once it does, and if it cannot any more."""
+        try:
+            await self._until(lambda: bool(self._inbox), for_s)
+        except NoResponse:
+            return not self._assembler.inside
+        return False
+
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has asked us to stop serving its message `message_id` (PS3.7 9.3.2.3)."""
         return message_id in self._cancelled

@@ -14,7 +14,9 @@ class Deadline:
         self._missed = missed
         self._loop = asyncio.get_running_loop()
         self._due: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        # When the timer rings is kept here: uvloop's handles do not tell, if that is at once.
+        self._timer: asyncio.Handle | None = None
+        self._rings = 0.0
 
     @property
     def is_set(self) -> bool:
@@ -25,14 +27,18 @@ class Deadline:
         self._due = None if seconds is None else self._loop.time() + seconds
         if self._due is None:
             return
-        if self._timer is None or self._timer.when() > self._due:
+        if self._timer is None or self._rings > self._due:
             self._stop()
-            self._timer = self._loop.call_at(self._due, self._tick)
+            self._start(self._due)
 
     def end(self) -> None:
         """Never pass any more, and hold nothing."""
         self._due = None
         self._stop()
+
+    def _start(self, due: float) -> None:
+        self._rings = due
+        self._timer = self._loop.call_at(due, self._tick)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -44,6 +50,6 @@ class Deadline:
         if self._due is None:
             return
         if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._tick)
+            self._start(self._due)
         else:
             self._missed()

@@ -34,6 +34,7 @@ class DataSet:
         self._complete = False
         self._lost = False
         self._dropping = False
+        self._wanted = 1
         self._reader: asyncio.Future[None] | None = None
 
     @property
@@ -46,12 +47,14 @@ class DataSet:
         """Whether everything has arrived and was read."""
         return self._complete and not self._blocks
 
-    async def read(self) -> list[bytes]:
-        """All bytes that have arrived since the last call, at least one unless `at_end`.
+    async def read(self, at_least: int = 1) -> list[bytes]:
+        """All bytes that have arrived since the last call: `at_least` so many, unless `at_end`.
 
-        Raises `AssociationLost` if the association ended before the data set did.
+        It is less work to be woken seldom; `at_least` must not exceed the window. Raises `AssociationLost`
+        if the association ended before the data set did.
         """
-        while not self._blocks and not self._complete:
+        self._wanted = at_least
+        while self._waiting < at_least and not self._complete:
             if self._lost:
                 raise AssociationLost
             self._reader = asyncio.get_running_loop().create_future()
@@ -104,7 +107,8 @@ class DataSet:
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
-            if self._dropping and not (self._complete or self._lost):
+            enough = self._waiting >= self._wanted and not self._dropping
+            if not (enough or self._complete or self._lost):
                 return
             self._reader.set_result(None)
 

@@ -1,13 +1,13 @@
-"""C-STORE of a CT series by DCMTK's storescu into service and bridge, against DCMTK's own receiver."""
+"""C-STORE of a CT series by DCMTK's storescu into service and bridge, against DCMTK and Orthanc."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from tests.bench import baselines
+from tests.bench import baselines, orthanc
 from tests.bench.client import Connection
 from tests.bench.figures import PER_SECOND, Figure, Skipped, in_turn
 from tests.bench.rig import Failed, Rig, Site, program, seconds_of, to_its_end
@@ -18,6 +18,7 @@ _ASSOCIATIONS = (1, 4)
 _OURS = "service and bridge"
 _IGNORE = "storescp --ignore"
 _WRITE = "storescp to files, not synced"
+_NAGLE = "as users have it"
 
 
 def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
@@ -30,22 +31,33 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
         site = stack.enter_context(rig.service())
         bridge = stack.enter_context(rig.bridge(site))
         sides: dict[str, Callable[[], float]] = {}
+        pairs: list[tuple[str, str, str]] = []
         for count in _ASSOCIATIONS:
             # One process takes one association at a time; several at once need its children.
             single = ["--fork"] if count > 1 else []
             ignoring = stack.enter_context(baselines.storescp(rig, scp, *single, "--ignore"))
             received = rig.new_folder("received")
             writing = stack.enter_context(baselines.storescp(rig, scp, *single, "-od", str(received), "+B"))
-            sides[f"{_OURS} ×{count}"] = partial(_into_product, rig, scu, bridge, site, count)
-            sides[f"{_IGNORE} ×{count}"] = partial(_send, rig, scu, ignoring, count)
-            sides[f"{_WRITE} ×{count}"] = partial(_send, rig, scu, writing, count)
+            what = f"storescu, {count} association{'s' * (count > 1)}"
+            ours = f"{_OURS} ×{count}"
+            sides[ours] = partial(_into_product, rig, scu, bridge, site, count)
+            for name, port in ((_IGNORE, ignoring), (_WRITE, writing)):
+                sides[f"{name} ×{count}"] = partial(_send, rig, scu, port, count)
+                pairs.append((what, ours, f"{name} ×{count}"))
+        if orthanc.installed():
+            other = stack.enter_context(orthanc.orthanc(rig)).dicom_port
+            for count in _ASSOCIATIONS:
+                name = f"{orthanc.NAME} ×{count}"
+                sides[name] = partial(_send, rig, scu, other, count)
+                pairs.append((f"storescu, {count} associations", f"{_OURS} ×{count}", name))
+            sides[f"{_OURS}, {_NAGLE}"] = partial(_send, rig, scu, bridge, 1, environ={})
+            sides[f"{orthanc.NAME}, {_NAGLE}"] = partial(_send, rig, scu, other, 1, environ={})
+            pairs.append(("storescu with Nagle", f"{_OURS}, {_NAGLE}", f"{orthanc.NAME}, {_NAGLE}"))
+        else:
+            yield Skipped(NAME, orthanc.NAME, "orthanc and orthanc-dicomweb are not installed")
         values = in_turn(rounds, sides)
-    for count in _ASSOCIATIONS:
-        what = f"storescu, {count} association{'s' * (count > 1)}"
-        ours = values[f"{_OURS} ×{count}"]
-        for baseline in (_IGNORE, _WRITE):
-            name = f"{baseline} ×{count}"
-            yield Figure(NAME, what, PER_SECOND, ours, name, values[name])
+    for what, ours, name in pairs:
+        yield Figure(NAME, what, PER_SECOND, values[ours], name, values[name])
 
 
 def _into_product(rig: Rig, scu: str, port: int, site: Site, associations: int) -> float:
@@ -61,7 +73,14 @@ def _into_product(rig: Rig, scu: str, port: int, site: Site, associations: int) 
     return rate
 
 
-def _send(rig: Rig, scu: str, port: int, associations: int, number: int | None = None) -> float:
+def _send(
+    rig: Rig,
+    scu: str,
+    port: int,
+    associations: int,
+    number: int | None = None,
+    environ: Mapping[str, str] = baselines.DCMTK_ENVIRON,
+) -> float:
     """Send one series over `associations` at once, each with its share of the files."""
     folder = rig.new_folder("series")
     files = a_series(rig.next_series() if number is None else number)
@@ -73,7 +92,7 @@ def _send(rig: Rig, scu: str, port: int, associations: int, number: int | None =
             (share / f"{place:03}.dcm").write_bytes(content)
         shares.append(share)
     command = [scu, "-aec", "ISTHMUS", "127.0.0.1", str(port), "+sd"]
-    sending = (partial(to_its_end, [*command, str(share)], baselines.DCMTK_ENVIRON) for share in shares)
+    sending = (partial(to_its_end, [*command, str(share)], environ) for share in shares)
     rate = SLICES / seconds_of(*sending)
     shutil.rmtree(folder)
     return rate

@@ -5,19 +5,18 @@ Pictures are asked for that nobody asked for before, so that nothing that is kep
 
 import contextlib
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
 
+from tests.bench import orthanc
 from tests.bench.client import Connection
 from tests.bench.figures import MILLISECONDS, PER_SECOND, Figure, Skipped, in_turn
-from tests.bench.rig import Failed, Rig, answers, free_port, program, running, seconds_of, until
+from tests.bench.rig import Failed, Rig, seconds_of
 from tests.bench.slices import FRAME_BYTES, a_series, study_and_series
 from tests.bench.stow import post_all
 
@@ -26,9 +25,6 @@ _SLICES = 40
 _TIMES = 60
 _CLIENTS = 4
 _QUALITY = 90
-_ORTHANC = "Orthanc (Debian)"
-_PLUGIN = "libOrthancDicomWeb.so"
-_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")
 
 # Each picture has a window of its own.
 _widths = itertools.count(400)
@@ -49,14 +45,13 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
         values = in_turn(rounds, {"ours": ours.rate, "codec": codec.rate})
         what = f"CT as JPEG, {_CLIENTS} clients"
         yield Figure(NAME, what, PER_SECOND, values["ours"], "jpeg8_encode alone", values["codec"])
-        binary, plugin = program("Orthanc"), _plugin()
-        if binary is None or plugin is None:
-            yield Skipped(NAME, _ORTHANC, "orthanc and orthanc-dicomweb are not installed")
+        if not orthanc.installed():
+            yield Skipped(NAME, orthanc.NAME, "orthanc and orthanc-dicomweb are not installed")
             return
-        with _orthanc(rig, binary, plugin) as port:
-            post_all_plain(port, files)
-            yield from _beside(rounds, "CT as JPEG", ours, _Asked(port, paths))
-            again = _Asked(site.port, paths, fresh=False), _Asked(port, paths, fresh=False)
+        with orthanc.orthanc(rig) as other:
+            post_all_plain(other.port, files)
+            yield from _beside(rounds, "CT as JPEG", ours, _Asked(other.port, paths))
+            again = _Asked(site.port, paths, fresh=False), _Asked(other.port, paths, fresh=False)
             yield from _beside(rounds, "the same pictures again", *again)
 
 
@@ -71,8 +66,8 @@ def _beside(rounds: int, what: str, ours: "_Asked", theirs: "_Asked") -> Iterato
         },
     )
     one, four = f"{what}, 1 client", f"{what}, {_CLIENTS} clients"
-    yield Figure(NAME, one, MILLISECONDS, values["ours ×1"], _ORTHANC, values["theirs ×1"])
-    yield Figure(NAME, four, PER_SECOND, values["ours ×4"], _ORTHANC, values["theirs ×4"])
+    yield Figure(NAME, one, MILLISECONDS, values["ours ×1"], orthanc.NAME, values["theirs ×1"])
+    yield Figure(NAME, four, PER_SECOND, values["ours ×4"], orthanc.NAME, values["theirs ×4"])
 
 
 def post_all_plain(port: int, files: list[bytes]) -> None:
@@ -163,36 +158,3 @@ def phantom(number: int) -> bytes:
         image[((rows - at[0]) / 40) ** 2 + ((columns - at[1]) / 50) ** 2 < 1] = 1000 + 60 * organ
     image += np.random.default_rng(number).normal(0, 12, image.shape)
     return np.clip(image, 0, 4095).astype("<u2").tobytes()
-
-
-def _plugin() -> str | None:
-    """The path of Orthanc's DICOMweb plugin, if it is installed."""
-    paths = (Path(folder) / _PLUGIN for folder in _FOLDERS)
-    return next((str(path) for path in paths if path.exists()), None)
-
-
-@contextlib.contextmanager
-def _orthanc(rig: Rig, binary: str, plugin: str) -> Iterator[int]:
-    """Orthanc on an empty folder; its port."""
-    folder, port = rig.new_folder("orthanc"), free_port()
-    configuration = folder / "orthanc.json"
-    configuration.write_text(
-        json.dumps(
-            {
-                "StorageDirectory": str(folder),
-                "IndexDirectory": str(folder),
-                "Plugins": [plugin],
-                "HttpPort": port,
-                "RemoteAccessAllowed": False,
-                "AuthenticationEnabled": False,
-                "DicomServerEnabled": False,
-                "KeepAlive": True,
-                "TcpNoDelay": True,
-                "HttpThreadsCount": 50,
-                "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-            }
-        )
-    )
-    with running([binary, str(configuration)], folder / "orthanc.log") as process:
-        until(lambda: answers(port, "/system"), process, "Orthanc")
-        yield port

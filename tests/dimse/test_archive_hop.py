@@ -41,6 +41,28 @@ def store(peer: RawPeer, size_bytes: int = SMALL) -> int:
     return peer.response().status
 
 
+def test_a_small_instance_goes_out_in_one_piece_and_a_large_one_when_it_is_asked_for(
+    bridge: Bridge, archive: Archive
+):
+    with associated(bridge) as peer:
+        assert (store(peer), store(peer, LARGE)) == (0, 0)
+
+    small, large = archive.requests
+    assert int(small["Content-Length"]) > SMALL
+    assert not {"Expect", "Transfer-Encoding"} & set(small)
+    assert (large["Expect"], large["Transfer-Encoding"]) == ("100-continue", "chunked")
+
+
+def test_nothing_of_a_small_instance_goes_out_before_it_is_whole(bridge: Bridge, archive: Archive):
+    *most, _ = a_store(an_instance(SMALL))
+    with associated(bridge) as peer:
+        peer.send(b"".join(most))
+        peer.send(pdu.abort(by_provider=False))
+        assert bridge.report().result == "aborted by peer"
+
+    assert archive.requests == []
+
+
 async def hang_up(request: web.Request) -> web.StreamResponse:
     """Close the connection without a word."""
     assert request.transport is not None
@@ -286,8 +308,11 @@ def test_draining_finishes_the_message_in_flight(
     archive.behaviours = [wait]
     *most, last = a_store(an_instance(size_bytes))
     with associated(bridge) as busy, associated(bridge) as idle, RawPeer(bridge.address) as silent:
-        busy.send(most[0] + most[1])
-        archive.wait_for(lambda: archive.requests)
+        busy.send(b"".join(most))
+        idle.send(an_echo(3))
+        assert idle.response().status == 0x0000  # by then what was sent before has been read
+        if size_bytes == LARGE:
+            archive.wait_for(lambda: archive.requests)
 
         drained = bridge.drain()
 
@@ -296,7 +321,7 @@ def test_draining_finishes_the_message_in_flight(
         with pytest.raises(ConnectionRefusedError):
             RawPeer(bridge.address)
         ground.loop.call_soon_threadsafe(go_on.set)
-        busy.send(b"".join(most[2:]) + last)
+        busy.send(last)
         assert busy.response().status == 0x0000
         assert busy.next_pdu()[0] == pdu.Kind.ABORT
     drained.result(10)
@@ -304,9 +329,9 @@ def test_draining_finishes_the_message_in_flight(
 
 
 def test_draining_ends_in_time(bridge: Bridge, archive: Archive, ground: Ground):
-    command, first, *_ = a_store(an_instance(SMALL))
+    *most, _ = a_store(an_instance(LARGE))
     with associated(bridge) as peer:
-        peer.send(command + first)
+        peer.send(b"".join(most))
         archive.wait_for(lambda: archive.requests)
 
         bridge.drain(0.1).result(2)
