@@ -8,11 +8,18 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from bridge.commitments import Commitments
+from bridge.descriptors import make_room
+from bridge.holdings import search_of
 from bridge.remote import RemoteArchive
+from bridge.scp.commitment import Commitment
 from bridge.scp.echo import Echo
+from bridge.scp.find import Find
 from bridge.scp.listener import Listener
+from bridge.scp.retrieve import Retrieve
 from bridge.scp.store import Store
 from bridge.settings import BridgeSettings, read_settings
+from bridge.state import StateFolder, StateUnavailable
 from service import leash, logs
 from service.environment import SettingError
 
@@ -27,14 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.set_up()
     try:
         settings = read_settings(os.environ)
+        state = StateFolder.open(settings.state)
     except SettingError as error:
         sys.stderr.write(f"bridge: {error}\n")
         return 2
+    make_room(settings.limits)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_run(settings, options.leash))
+        return runner.run(_run(settings, state, options.leash))
 
 
-async def _run(settings: BridgeSettings, leash_descriptor: int | None) -> int:
+async def _run(settings: BridgeSettings, state: StateFolder, leash_descriptor: int | None) -> int:
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -46,7 +55,23 @@ async def _run(settings: BridgeSettings, leash_descriptor: int | None) -> int:
 
         leash.hold(leash_descriptor, on_end, grace_s=settings.drain_s + 1)
     archive = RemoteArchive(settings.archive)
-    listener = Listener(settings, [Echo(), Store(archive)])
+    shelf = state.shelf("commitments", most=settings.commitment.transactions)
+    commitments = Commitments(settings, shelf, search_of(archive))
+    try:
+        await commitments.start()
+    except StateUnavailable as error:
+        sys.stderr.write(f"bridge: ISTHMUS_BRIDGE_STATE: {settings.state} cannot be used: {error}.\n")
+        return 1
+    listener = Listener(
+        settings,
+        [
+            Echo(),
+            Store(archive),
+            Find(archive, settings),
+            Retrieve(archive, settings),
+            Commitment(commitments, settings.limits),
+        ],
+    )
     try:
         host, port = await listener.start()
     except OSError as error:
@@ -65,7 +90,9 @@ async def _run(settings: BridgeSettings, leash_descriptor: int | None) -> int:
     await told_to_stop.wait()
     log.info("draining associations=%d", listener.associations)
     await listener.drain(settings.drain_s)
+    await commitments.stop()
     await archive.close()
+    await state.close()
     return 0
 
 

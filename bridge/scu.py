@@ -6,7 +6,7 @@ could not be told from the next one's.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Buffer, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Buffer, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.peers import Peer
@@ -149,7 +149,7 @@ async def store(
 
 async def find(
     association: Association, context_id: int, identifier: bytes, limits: Limits
-) -> AsyncIterator[Found]:
+) -> AsyncGenerator[Found]:
     """C-FIND (PS3.7 9.1.2): every response in turn, the final one last.
 
     Closing the iterator before its end cancels the query; the answers on their way are read and dropped.
@@ -172,7 +172,7 @@ type OnStore = Callable[[Message, Association], Awaitable[object]]
 
 async def get(
     association: Association, context_id: int, identifier: bytes, limits: Limits, *, on_store: OnStore
-) -> AsyncIterator[Progress]:
+) -> AsyncGenerator[Progress]:
     """C-GET (PS3.7 9.1.3): every response in turn, the final one last.
 
     `on_store` serves each C-STORE request that comes in between, its response included, as
@@ -200,7 +200,7 @@ async def get(
 
 async def move(
     association: Association, context_id: int, identifier: bytes, limits: Limits, *, destination: str
-) -> AsyncIterator[Progress]:
+) -> AsyncGenerator[Progress]:
     """C-MOVE (PS3.7 9.1.4) to the AE title `destination`: every response in turn, the final one last.
 
     Closing the iterator before its end cancels the retrieval.
@@ -228,14 +228,19 @@ async def event_report(
     information: bytes,
     *,
     timeout_s: float,
+    keep: bool = False,
 ) -> int:
-    """N-EVENT-REPORT (PS3.7 10.1.1) about a well-known or other instance; the status."""
+    """N-EVENT-REPORT (PS3.7 10.1.1) about a well-known or other instance; the status.
+
+    `keep` leaves the association as it is if the peer falls silent, since it may be the peer's own.
+    """
     return await _notify(
         association,
         context_id,
         Operation.N_EVENT_REPORT,
         information,
         timeout_s,
+        keep=keep,
         affected_sop_instance=sop_instance,
         event_type=event_type,
     )
@@ -302,22 +307,26 @@ async def _notify(
     operation: Operation,
     information: bytes,
     timeout_s: float,
+    keep: bool = False,
     **values: int | str,
 ) -> int:
     message_id = association.new_message_id()
     sop_class = association.contexts[context_id].abstract
     command = Command.request(operation, message_id, sop_class, has_data=True, **values)
     await association.send(context_id, command, information)
-    message = await _answer(association, message_id, timeout_s)
+    message = await _answer(association, message_id, timeout_s, keep=keep)
     await _drop(message)
     return message.command.status
 
 
-async def _answer(association: Association, message_id: int, timeout_s: float) -> Message:
+async def _answer(
+    association: Association, message_id: int, timeout_s: float, *, keep: bool = False
+) -> Message:
     try:
         return await association.response(message_id, timeout_s)
     except NoResponse:
-        association.abort("no response")
+        if not keep:
+            association.abort("no response")
         raise
 
 

@@ -67,6 +67,63 @@ class ArchiveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitmentSettings:
+    """How requests for storage commitment are kept, decided and reported (PS3.4 annex J)."""
+
+    transactions: int = 1000
+    """Open ones, of all callers."""
+    transactions_per_caller: int = 250
+    references: int = 200_000
+    """In all open transactions together; they are held in memory."""
+    search_s: float = 3600.0
+    """How long the archive is asked again when it cannot say what it holds."""
+    search_delay_s: float = 1.0
+    """Before it is asked for the second time; doubled each time."""
+    search_pause_s: float = 60.0
+    """The longest such pause."""
+    quiet_s: float = 0.1
+    """The peer says nothing for so long before it is sent a report where it asked."""
+    outcome_s: float = 10.0
+    """For the outcome while the association is held for it; an unknown caller's is held for `idle_s`."""
+    answer_s: float = 5.0
+    """For the answer to a report on the association of the request."""
+    same_association_s: float = 60.0
+    """From the outcome until a known peer is called, though its association is still open."""
+    report_s: float = 86400.0
+    """From the request until a report that nobody takes is given up."""
+    report_delay_s: float = 5.0
+    """Between the first two attempts to call a peer; doubled each time."""
+    report_pause_s: float = 900.0
+    """The longest such pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveSettings:
+    """How instances are fetched from the archive for C-GET and C-MOVE (PS3.4 C.4.2, C.4.3)."""
+
+    whole_bytes: int = 8 << 20
+    """An instance no larger than this is fetched to its end before its C-STORE begins."""
+    held_bytes: int = 256 << 20
+    """In such instances, of all retrievals together."""
+    ahead: int = 8
+    """Instances that are fetched while the peer answers."""
+    in_flight: int = 4
+    """Of these, such as the archive is asked for one by one."""
+    busy_s: float = 30.0
+    """How long an archive that answers 503 is asked again for an instance."""
+    busy_delay_s: float = 2.0
+    """The longest pause before that."""
+    pending_s: float = 0.5
+    """At least, between two pending responses."""
+    still_s: float = 5.0
+    """Between two of them where nothing has changed."""
+    lost_in_a_row: int = 3
+    """Instances at which the destination ended the association, before it is given up."""
+    failed_in_a_row: int = 5
+    """Instances at which the archive could not be reached, before it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeSettings:
     """Everything that the bridge is told from outside."""
 
@@ -80,6 +137,10 @@ class BridgeSettings:
     """The transfer syntaxes that peers store in, where they have no list of their own; `None` for all."""
     limits: Limits = field(default_factory=Limits)
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
+    state: Path = Path("data/bridge")
+    """The folder of what must outlast the program."""
+    commitment: CommitmentSettings = field(default_factory=CommitmentSettings)
+    retrieve: RetrieveSettings = field(default_factory=RetrieveSettings)
 
 
 def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
@@ -102,6 +163,7 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
             token_file=_file(environ, "ISTHMUS_ARCHIVE_TOKEN_FILE"),
             ca_file=_file(environ, "ISTHMUS_ARCHIVE_CA"),
         ),
+        state=Path(environment.text(environ, "ISTHMUS_BRIDGE_STATE", "./data/bridge")),
     )
 
 

@@ -7,15 +7,18 @@ import orjson
 
 from service.dicom.errors import (
     ArchiveError,
+    BadRequest,
     Busy,
     ClassMismatch,
     ClassUnsupported,
+    DestinationUnknown,
     Duplicate,
     IndexUnavailable,
     NotAuthorized,
     NotDicom,
     StoreUnavailable,
     TooLarge,
+    TooMany,
     UpstreamFailed,
 )
 
@@ -23,14 +26,29 @@ from service.dicom.errors import (
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
 DUPLICATE_INSTANCE = 0x0111
+NO_SUCH_INSTANCE = 0x0112
+INVALID_ARGUMENT = 0x0115
 INVALID_INSTANCE = 0x0117
+NO_SUCH_CLASS = 0x0118
+CLASS_CONFLICT = 0x0119
 CLASS_UNSUPPORTED = 0x0122
+NO_SUCH_ACTION = 0x0123
 NOT_AUTHORIZED = 0x0124
+DUPLICATE_TRANSACTION = 0x0131
 UNRECOGNIZED_OPERATION = 0x0211
 MISTYPED_ARGUMENT = 0x0212
+RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
+MATCHES_UNKNOWN = 0xA701
+NOT_PERFORMED = 0xA702
+DESTINATION_UNKNOWN = 0xA801
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+CANNOT_PROCESS = 0xC001
+NOT_ALL_WELL = 0xB000
+CANCELLED = 0xFE00
+PENDING = 0xFF00
+PENDING_WARNING = 0xFF01
 
 STORE_STATUS: Mapping[type[BaseException], int] = {
     NotAuthorized: NOT_AUTHORIZED,
@@ -45,6 +63,35 @@ STORE_STATUS: Mapping[type[BaseException], int] = {
     UpstreamFailed: OUT_OF_RESOURCES,
     ArchiveError: PROCESSING_FAILURE,
     BaseException: PROCESSING_FAILURE,
+}
+
+# PS3.4 Table C.4-1.
+FIND_STATUS: Mapping[type[BaseException], int] = {
+    BadRequest: MISMATCH,
+    NotAuthorized: NOT_AUTHORIZED,
+    ClassUnsupported: CLASS_UNSUPPORTED,
+    TooLarge: OUT_OF_RESOURCES,
+    TooMany: OUT_OF_RESOURCES,
+    Busy: OUT_OF_RESOURCES,
+    StoreUnavailable: OUT_OF_RESOURCES,
+    IndexUnavailable: OUT_OF_RESOURCES,
+    UpstreamFailed: OUT_OF_RESOURCES,
+    BaseException: CANNOT_PROCESS,
+}
+
+# PS3.4 Tables C.4-2 and C.4-3, of what goes wrong before it is known which instances are meant.
+RETRIEVE_STATUS: Mapping[type[BaseException], int] = {
+    BadRequest: MISMATCH,
+    NotAuthorized: NOT_AUTHORIZED,
+    ClassUnsupported: CLASS_UNSUPPORTED,
+    DestinationUnknown: DESTINATION_UNKNOWN,
+    TooLarge: MATCHES_UNKNOWN,
+    TooMany: MATCHES_UNKNOWN,
+    Busy: MATCHES_UNKNOWN,
+    StoreUnavailable: MATCHES_UNKNOWN,
+    IndexUnavailable: MATCHES_UNKNOWN,
+    UpstreamFailed: MATCHES_UNKNOWN,
+    BaseException: CANNOT_PROCESS,
 }
 
 # What a C-STORE gets where the answer names no reason of its own.
@@ -71,6 +118,25 @@ _AZURE_DUPLICATE = 0xB00E  # Microsoft's failure reason for an instance that is 
 def store_status(error: BaseException) -> int:
     """The C-STORE status (PS3.4 Table B.2-1) of an error."""
     return next(STORE_STATUS[kind] for kind in type(error).__mro__ if kind in STORE_STATUS)
+
+
+def find_status(error: BaseException) -> int:
+    """The C-FIND status (PS3.4 Table C.4-1) of an error."""
+    return next(FIND_STATUS[kind] for kind in type(error).__mro__ if kind in FIND_STATUS)
+
+
+def retrieve_status(error: BaseException) -> int:
+    """The C-MOVE or C-GET status (PS3.4 Tables C.4-2, C.4-3) of an error before the first sub-operation."""
+    return next(RETRIEVE_STATUS[kind] for kind in type(error).__mro__ if kind in RETRIEVE_STATUS)
+
+
+def retrieved_status(*, completed: int, warning: int, failed: int, cancelled: bool) -> int:
+    """The final status of a C-MOVE or C-GET, by what became of its sub-operations."""
+    if cancelled:
+        return CANCELLED
+    if failed and not completed and not warning:
+        return NOT_PERFORMED
+    return NOT_ALL_WELL if failed or warning else SUCCESS
 
 
 def store_status_of_answer(http_status: int, body: bytes) -> int:

@@ -10,11 +10,11 @@ from bridge import statuses
 from bridge.journal import AssociationReport
 from bridge.peers import Peer
 from bridge.scp import accepting, permission
-from bridge.scp.service import Service
+from bridge.scp.service import Follows, Service
 from bridge.settings import BridgeSettings
 from bridge.upper import negotiation
-from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest
 from bridge.upper.acceptor import AcceptedAssociation
+from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest
 from bridge.upper.association import RECEIVE_BYTES, Association
 from bridge.upper.messages import AssociationLost, Message
 from bridge.upper.negotiation import Context, Offer
@@ -40,6 +40,7 @@ class Listener:
         self._settings = settings
         self._services = services
         self._by_operation = {code: service for service in services for code in service.operations}
+        self._following = [service for service in services if isinstance(service, Follows)]
         self._report = report
         self._server: asyncio.Server | None = None
         self._waiting: dict[Association, None] = {}  # connected, nothing asked yet; oldest first
@@ -170,12 +171,16 @@ class Listener:
                 await self._dispatch(message, association)
                 if self._draining:
                     association.abort("drained")
+                for service in self._following:
+                    await service.follow(association)
         except AssociationLost:
             pass
         except Exception:
             log.exception("association peer=%s unexpected error", association.peer[0])
             association.abort("failed")
         finally:
+            for service in self._following:
+                service.leave(association)
             del self._tasks[association]
             caller = self._caller(association)
             self._callers[caller] -= 1

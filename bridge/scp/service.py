@@ -1,6 +1,6 @@
 """What the listener knows of a DIMSE service."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bridge.upper.association import Association
 from bridge.upper.messages import Message
@@ -24,4 +24,17 @@ class Service(Protocol):
 
         Raises `AssociationLost` if the association ended meanwhile.
         """
+        ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A service that has something to say of itself on the peer's association."""
+
+    async def follow(self, association: Association) -> None:
+        """After a message was answered: say what is due. May raise `AssociationLost`."""
+        ...
+
+    def leave(self, association: Association) -> None:
+        """The association is over."""
         ...

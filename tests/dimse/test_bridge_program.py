@@ -18,11 +18,12 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(tmp_path: Path) -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str, pass_fds: tuple[int, ...] = (), **environ: str) -> "subprocess.Popen[str]":
         ours = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+        ours["ISTHMUS_BRIDGE_STATE"] = str(tmp_path / f"state{len(running)}")
         running.append(
             subprocess.Popen(
                 [sys.executable, "-m", "bridge", *arguments],
@@ -94,4 +95,37 @@ def test_an_address_in_use_is_said(start: Start):
     assert program.returncode == 1
     assert f"127.0.0.1:{port}" in words
     assert "ISTHMUS_DIMSE_PORT" in words
+    assert "Traceback" not in words
+
+
+def test_a_second_bridge_on_the_same_state_is_refused(start: Start, tmp_path: Path):
+    first = start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "both"))
+    port_of(first)
+
+    second = start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "both"))
+    _, words = second.communicate(timeout=10)
+
+    assert second.returncode == 2
+    assert "ISTHMUS_BRIDGE_STATE" in words
+    assert f"process {first.pid}" in words
+    assert "Traceback" not in words
+
+
+def test_the_state_of_a_bridge_that_was_killed_is_free(start: Start, tmp_path: Path):
+    first = start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "both"))
+    port_of(first)
+    first.kill()
+    first.wait(10)
+
+    port_of(start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "both")))
+
+
+def test_a_state_folder_that_cannot_be_written_is_said(start: Start, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    program = start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "file" / "state"))
+
+    _, words = program.communicate(timeout=10)
+
+    assert program.returncode == 2
+    assert "ISTHMUS_BRIDGE_STATE" in words
     assert "Traceback" not in words

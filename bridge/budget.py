@@ -1,0 +1,48 @@
+"""Bytes that may be held in memory at a time, given out in the order in which they are asked for."""
+
+import asyncio
+from collections import deque
+
+
+class Budget:
+    """So many bytes for all who use it; who asks for more than there are gets them all."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size = size_bytes
+        self._left = size_bytes
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def left(self) -> int:
+        """Bytes that nobody holds."""
+        return self._left
+
+    async def take(self, size_bytes: int) -> int:
+        """Wait for so many bytes; how many they are, to be given back by `give`."""
+        size = min(size_bytes, self._size)
+        if size <= self._left and not self._waiting:
+            self._left -= size
+            return size
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give(size)
+            else:
+                self._waiting.remove((size, turn))
+                self._serve()
+            raise
+        return size
+
+    def give(self, size_bytes: int) -> None:
+        """Bytes that are not held any more."""
+        self._left += size_bytes
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._left:
+            size, turn = self._waiting.popleft()
+            self._left -= size
+            turn.set_result(None)

@@ -1,0 +1,387 @@
+"""Instances out of the DICOMweb server behind the bridge (WADO-RS, PS3.18 10.4), whole or as they arrive."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+
+from bridge.budget import Budget
+from bridge.http1 import ConnectionLost
+from bridge.remote import Incoming, RemoteArchive
+from bridge.settings import RetrieveSettings
+from service.dicom.errors import (
+    ArchiveError,
+    BadRequest,
+    Busy,
+    NotAcceptable,
+    NotAuthorized,
+    NotFound,
+    TooLarge,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from service.dicom.media import DICOM, MULTIPART, content_type
+from service.dicom.multipart import Event, OnePart, PartBegins, PartData, PartEnds, Reader, Reads
+from service.dicom.part10 import FileHead, read_file_head
+from service.dicom.resource import InstanceKey, Resource
+
+_BUSY = frozenset((429, 503))
+_TRIES = 3  # of an instance, where others are answered
+_MOST_PARTS = 1 << 20
+_RESUMES = 3  # of one instance
+_RANGE = re.compile(r"bytes (\d{1,20})-\d{1,20}/(?:\d{1,20}|\*)")
+
+
+class ArchiveFailed(UpstreamFailed):
+    """The archive has answered, and did not send what it was asked for."""
+
+
+class Arrived:
+    """One DICOM object: `head` is its file meta information, what follows is its data set.
+
+    `whole` is that data set, or `None` where it is larger than what is held: then it can be read once,
+    by `blocks`, which raises `UpstreamFailed` if it breaks off for good. Who has it closes it.
+    """
+
+    def __init__(
+        self,
+        head: FileHead,
+        whole: bytes | None,
+        rest: AsyncGenerator[bytes] | None = None,
+        *,
+        held: int = 0,
+        budget: Budget | None = None,
+    ) -> None:
+        self.head = head
+        self.whole = whole
+        self._rest = rest
+        self._held = held
+        self._budget = budget
+
+    def blocks(self) -> AsyncIterator[bytes]:
+        """The data set of an object that is not whole, as it arrives."""
+        assert self._rest is not None
+        return self._rest
+
+    async def close(self) -> None:
+        """Let go of what is held, and of the connection."""
+        if self._rest is not None:
+            await self._rest.aclose()
+        if self._budget is not None:
+            self._budget.give(self._held)
+            self._budget = None
+
+
+class Objects:
+    """Fetches DICOM objects for all retrievals of a bridge."""
+
+    def __init__(self, archive: RemoteArchive, settings: RetrieveSettings) -> None:
+        self._archive = archive
+        self._settings = settings
+        self._budget = Budget(settings.held_bytes)
+        self._takes_plain = True  # an instance without a multipart around it
+        self._answered_at = float("-inf")
+
+    async def one(self, key: InstanceKey, syntax: str) -> Arrived:
+        """An instance in a transfer syntax, `*` for the stored one.
+
+        It is there to its end if it is no larger than `whole_bytes`. Raises `NotFound`, `NotAcceptable` if it
+        cannot be had so, `NotAuthorized`, `Busy`, `BadRequest` or `NotDicom` for an answer that makes no
+        sense, `ArchiveFailed`, `UpstreamFailed` or `UpstreamTimeout`.
+        """
+        try:
+            return await self._one(key, syntax)
+        except ConnectionLost:
+            return await self._one(key, syntax)
+
+    async def many(self, resource: Resource) -> AsyncGenerator[Arrived]:
+        """The instances of a study or series as they are stored, each whole, in the archive's order.
+
+        Raises what `one` does, where the archive breaks off; `TooLarge` before one above `whole_bytes`.
+        """
+        incoming = await self._open(resource.path, {"Accept": _accept("*", plain=False)}, patient=False)
+        body = _Body(incoming)
+        try:
+            while await body.begin():
+                size = body.part_length
+                if size is not None and size > self._settings.whole_bytes:
+                    raise TooLarge("An instance is larger than what is held.")
+                held = await self._budget.take(self._settings.whole_bytes if size is None else size)
+                try:
+                    content = await body.until(self._settings.whole_bytes)
+                    if not body.part_ended:
+                        raise TooLarge("An instance is larger than what is held.")
+                    arrived = self._whole(content, held)
+                except BaseException:
+                    self._budget.give(held)
+                    raise
+                yield arrived
+        finally:
+            incoming.close()
+
+    async def _one(self, key: InstanceKey, syntax: str) -> Arrived:
+        incoming = await self._open_instance(key, syntax)
+        kept = False
+        try:
+            body = _Body(incoming)
+            if not await body.begin():
+                raise NotFound("The archive sent no instance.")
+            size = body.part_length
+            if size is None or size <= self._settings.whole_bytes:
+                held = await self._budget.take(self._settings.whole_bytes if size is None else size)
+                try:
+                    content = await body.until(self._settings.whole_bytes)
+                    if body.part_ended:
+                        await body.finish()
+                        return self._whole(content, held)
+                except BaseException:
+                    self._budget.give(held)
+                    raise
+                self._budget.give(held)
+            else:
+                content = []
+            arrived = await self._streamed(key, syntax, body, content)
+            kept = True
+            return arrived
+        finally:
+            if not kept:
+                incoming.close()
+
+    def _whole(self, content: list[bytes], held: int) -> Arrived:
+        joined = content[0] if len(content) == 1 else b"".join(content)
+        head = read_file_head(joined)
+        if head is None:
+            raise BadRequest("The archive sent no DICOM object.")
+        surplus = held - len(joined)
+        if surplus > 0:
+            self._budget.give(surplus)
+            held -= surplus
+        return Arrived(head, joined[head.data_offset :], held=held, budget=self._budget)
+
+    async def _streamed(self, key: InstanceKey, syntax: str, body: "_Body", content: list[bytes]) -> Arrived:
+        """An instance of which not more than a window is held."""
+        begun = b"".join(content)
+        while (head := read_file_head(begun)) is None:
+            more = await body.next()
+            if not more:
+                raise BadRequest("The archive sent no DICOM object.")
+            begun += b"".join(more)
+        rest = self._rest(key, syntax, body, begun, head.data_offset)
+        return Arrived(head, None, rest)
+
+    async def _rest(
+        self, key: InstanceKey, syntax: str, body: "_Body", begun: bytes, offset: int
+    ) -> AsyncGenerator[bytes]:
+        received = len(begun)
+        resumes = 0
+        try:
+            if len(begun) > offset:
+                yield begun[offset:]
+            del begun
+            while True:
+                try:
+                    blocks = await body.next()
+                except (ConnectionLost, UpstreamTimeout):
+                    resumes += 1
+                    if resumes > _RESUMES or not body.tag:
+                        raise
+                    body = await self._resumed(key, syntax, body, received)
+                    continue
+                if not blocks:
+                    return
+                received += sum(map(len, blocks))
+                yield blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        finally:
+            body.close()
+
+    async def _resumed(self, key: InstanceKey, syntax: str, body: "_Body", received: int) -> "_Body":
+        """The same answer from byte `received` on: a range, or all of it where that is what it was."""
+        body.close()
+        more = {"Range": f"bytes={received}-", "If-Range": body.tag}
+        incoming = await self._open_instance(key, syntax, more)
+        resumed = _Body(incoming)
+        try:
+            if resumed.tag != body.tag or not await resumed.begin():
+                raise UpstreamFailed("The archive has another object than it had begun to send.")
+            skipped = received
+            if incoming.status == 206:
+                told = _RANGE.fullmatch(incoming.headers.get("content-range", "").strip())
+                if told is None or int(told[1]) != received:
+                    raise UpstreamFailed("The archive sent another range than it was asked for.")
+                skipped = 0
+            await resumed.skip(skipped)
+        except BaseException:
+            incoming.close()
+            raise
+        return resumed
+
+    async def _open_instance(
+        self, key: InstanceKey, syntax: str, more: Mapping[str, str] | None = None
+    ) -> Incoming:
+        headers = {"Accept": _accept(syntax, plain=self._takes_plain), **(more or {})}
+        try:
+            return await self._open(key.path, headers)
+        except NotAcceptable:
+            if not self._takes_plain:
+                raise
+        # Some servers know nothing but multiparts, and one media range at a time.
+        headers["Accept"] = _accept(syntax, plain=False)
+        incoming = await self._open(key.path, headers)
+        self._takes_plain = False
+        return incoming
+
+    async def _open(self, path: str, headers: Mapping[str, str], *, patient: bool = True) -> Incoming:
+        """The answer to a GET, with a body; a busy archive is waited for if `patient`."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        tries = 0
+        while True:
+            incoming = await self._archive.open(path, headers)
+            if incoming.status in (200, 206):
+                self._answered_at = loop.time()
+                return incoming
+            incoming.close()
+            tries += 1
+            if not patient or incoming.status not in _BUSY or loop.time() - begun >= self._settings.busy_s:
+                raise _error(incoming.status)
+            if tries == _TRIES and self._answered_at > begun:  # busy with this instance only
+                raise ArchiveFailed("The archive is there and does not send the instance.")
+            await asyncio.sleep(_wait_s(incoming.headers, self._settings.busy_delay_s))
+
+
+class _Body:
+    """The parts of an answer, one after another; a body that is no multipart is one part.
+
+    `tag` is the strong entity tag of a body that can be asked for again from any of its bytes, or empty.
+    """
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        kind, parameters = content_type(incoming.headers.get("content-type", ""))
+        self._reader: Reads
+        self.tag = ""
+        if kind == MULTIPART:
+            self._reader = Reader(parameters.get("boundary", ""), max_parts=_MOST_PARTS)
+        elif kind in (DICOM, "application/octet-stream"):
+            self._reader = OnePart(kind)
+            told = incoming.headers.get("etag", "")
+            self.tag = told if told.startswith('"') else ""
+        else:
+            raise BadRequest("The archive sent something else than DICOM objects.")
+        self._events: Iterator[Event] = self._reader.push([])
+        self._at_end = False
+        self.part_ended = False
+        self.part_length: int | None = None
+
+    async def begin(self) -> bool:
+        """Go to the next part; false if there is none."""
+        while True:
+            for event in self._events:
+                if isinstance(event, PartBegins):
+                    self.part_ended = False
+                    self.part_length = self._length(event.headers)
+                    return True
+            if not await self._more():
+                return False
+
+    async def next(self) -> list[bytes]:
+        """What has arrived of the part, nothing at its end."""
+        while not self.part_ended:
+            blocks: list[bytes] = []
+            for event in self._events:
+                if isinstance(event, PartEnds):
+                    self.part_ended = True
+                    break
+                if isinstance(event, PartData):
+                    blocks.append(_bytes(event.data))
+            if blocks:
+                return blocks
+            if not self.part_ended and not await self._more():
+                raise ConnectionLost("The archive's answer ends inside an instance.")
+        return []
+
+    async def until(self, most_bytes: int) -> list[bytes]:
+        """The part to its end, or a little more than `most_bytes` of it."""
+        content: list[bytes] = []
+        size = 0
+        while size <= most_bytes and (blocks := await self.next()):
+            content += blocks
+            size += sum(map(len, blocks))
+        return content
+
+    async def skip(self, size_bytes: int) -> None:
+        """Pass over the first bytes of the part."""
+        left = size_bytes
+        while left:
+            blocks = await self.next()
+            if not blocks:
+                raise UpstreamFailed("The archive sent less than it had sent before.")
+            joined = b"".join(blocks)
+            if len(joined) > left:
+                self._events = _preceded(joined[left:], self._events)
+            left -= min(left, len(joined))
+
+    async def finish(self) -> None:
+        """Read what is behind the part, so that the connection can be kept."""
+        try:
+            while await self._more():
+                for _ in self._events:
+                    pass
+        except (ConnectionLost, UpstreamTimeout, BadRequest):
+            return
+        self.close()
+
+    def close(self) -> None:
+        self._incoming.close()
+
+    async def _more(self) -> bool:
+        """Read on; false if nothing more comes."""
+        if self._at_end:
+            return False
+        blocks = await self._incoming.read()
+        if not blocks:
+            self._at_end = True
+            self._events = self._reader.end()
+            return True
+        self._events = self._reader.push(blocks)
+        return True
+
+    def _length(self, headers: Mapping[str, str]) -> int | None:
+        whole = self._incoming.headers if isinstance(self._reader, OnePart) else headers
+        told = whole.get("content-length", "")
+        return int(told) if told.isascii() and told.isdigit() and len(told) < 15 else None
+
+
+def _preceded(data: bytes, events: Iterator[Event]) -> Iterator[Event]:
+    yield PartData(memoryview(data))
+    yield from events
+
+
+def _bytes(view: memoryview) -> bytes:
+    """The bytes of `view`, without copying those of a whole block."""
+    whole = view.obj
+    return whole if isinstance(whole, bytes) and len(whole) == len(view) else bytes(view)
+
+
+def _accept(syntax: str, *, plain: bool) -> str:
+    """An instance, alone if the server can, since only then it can be had from its middle on."""
+    many = f'{MULTIPART}; type="{DICOM}"; transfer-syntax={syntax}'
+    return f"{DICOM}; transfer-syntax={syntax}, {many}; q=0.5" if plain else many
+
+
+def _error(status: int) -> ArchiveError:
+    if status in (401, 403):
+        return NotAuthorized("The archive does not allow the bridge to retrieve.")
+    if status in (404, 410):
+        return NotFound("The archive does not have the instance any more.")
+    if status in (400, 406, 415):
+        return NotAcceptable("The archive cannot send the instance so.")
+    if status in _BUSY:
+        return Busy("The archive is busy.")
+    return ArchiveFailed(f"The archive answered {status}.")
+
+
+def _wait_s(headers: Mapping[str, str], longest_s: float) -> float:
+    told = headers.get("retry-after", "")
+    wait_s = min(float(told), longest_s) if told.isascii() and told.isdigit() else longest_s
+    return wait_s * random.uniform(0.5, 1.0)  # not all at once

@@ -1,0 +1,120 @@
+"""Searches in the DICOMweb server behind the bridge (QIDO-RS, PS3.18 10.6): page by page, bounded."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import orjson
+
+from bridge.remote import Incoming, RemoteArchive
+from service.dicom.errors import (
+    BadRequest,
+    Busy,
+    NotAuthorized,
+    TooMany,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from service.dicom.targets import Targets
+
+PAGE = 500
+"""Matches that are asked for at a time."""
+
+_PAGE_BYTES = 32 << 20  # of one page; ours end at 16 MiB
+_ACCEPT = "application/dicom+json"
+_TRIES = 3  # where the server is busy
+_LONGEST_WAIT_S = 2
+# PS3.18 8.3.4.4, and what others make of the sentence.
+_MORE = re.compile(r"additional\s+results", re.IGNORECASE)
+
+type Match = Mapping[str, Any]
+
+
+async def pages(archive: RemoteArchive, targets: Targets, *, page: int = PAGE) -> AsyncGenerator[list[Match]]:
+    """The matches of a search as they come, parsed, those that are not asked for left out.
+
+    A page may be empty. What the page before had is left out as well, since studies that arrive meanwhile
+    shift those behind them. Raises `BadRequest` if the server does not understand the search,
+    `NotAuthorized`, `TooMany`, `Busy`, `UpstreamFailed` or `UpstreamTimeout`.
+    """
+    for request in targets.requests:
+        offset = 0
+        before: set[bytes] = set()
+        while True:
+            found, more = await _page(archive, request, page, offset)
+            offset += len(found)
+            told = {_identity(match): match for match in found}
+            fresh = [match for identity, match in told.items() if identity not in before]
+            yield [match for match in fresh if targets.keeps(match)]
+            # A server that pays no heed to the offset would go on for ever.
+            if not fresh or not (more or len(found) >= page):
+                break
+            before = set(told)
+
+
+async def _page(archive: RemoteArchive, request: str, limit: int, offset: int) -> tuple[list[Match], bool]:
+    """Matches, and whether the server says that there are more."""
+    joint = "&" if "?" in request else "?"
+    target = f"{request}{joint}limit={limit}&offset={offset}"
+    for left in reversed(range(_TRIES)):
+        answer = await archive.open(target, {"Accept": _ACCEPT})
+        try:
+            body = await _whole(answer)
+        finally:
+            answer.close()
+        if answer.status not in (429, 503):
+            break
+        if left:
+            await asyncio.sleep(_wait_s(answer))
+    if answer.status in (204, 404):  # a study that is not there has no series (PS3.18 10.6.3)
+        return [], False
+    if answer.status not in (200, 206):
+        raise _error(answer.status)
+    return _matches(body), bool(_MORE.search(answer.headers.get("warning", "")))
+
+
+async def _whole(answer: Incoming) -> bytes:
+    body = bytearray()
+    while blocks := await answer.read():
+        body += b"".join(blocks)
+        if len(body) > _PAGE_BYTES:
+            raise UpstreamFailed("The archive's answer to a search is longer than it may be.")
+    return bytes(body)
+
+
+def _matches(body: bytes) -> list[Match]:
+    try:
+        found = orjson.loads(body) if body.strip() else []
+    except orjson.JSONDecodeError:
+        raise UpstreamFailed("The archive's answer to a search is no DICOM JSON.") from None
+    if not isinstance(found, list):
+        raise UpstreamFailed("The archive's answer to a search is no list of matches.")
+    return [match for match in found if isinstance(match, dict)]
+
+
+def _error(status: int) -> Exception:
+    if status in (401, 403):
+        return NotAuthorized("The archive does not allow the bridge to search.")
+    if status in (413, 414):
+        return TooMany("The search is too broad for the archive.")
+    if status in (429, 503):
+        return Busy("The archive is busy.")
+    if status == 504:
+        return UpstreamTimeout("The archive did not answer in time.")
+    if 400 <= status < 500:
+        return BadRequest("The archive does not take these keys.")
+    return UpstreamFailed("The archive failed to search.")
+
+
+def _identity(match: Match) -> bytes:
+    """What tells a match from others: its UIDs, or all of it where it has none."""
+    uids = [match.get(tag) for tag in ("0020000D", "0020000E", "00080018")]
+    return orjson.dumps(uids if any(uids) else match)
+
+
+def _wait_s(answer: Incoming) -> float:
+    told = answer.headers.get("retry-after", "")
+    wait_s = min(int(told), _LONGEST_WAIT_S) if told.isascii() and told.isdigit() else _LONGEST_WAIT_S
+    return wait_s * random.uniform(0.5, 1.0)  # not all associations at once

@@ -1,0 +1,273 @@
+"""What the tests of storage commitment are made of: an archive that says what it holds, peers that ask."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from pydicom import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.presentation import build_role
+
+from bridge.commitments import Commitments
+from bridge.holdings import search_of
+from bridge.hosts import LOOPBACK
+from bridge.peers import Peer, Peers
+from bridge.remote import RemoteArchive
+from bridge.scp.commitment import Commitment
+from bridge.scp.echo import Echo
+from bridge.scp.listener import Listener
+from bridge.settings import ArchiveSettings, BridgeSettings, CommitmentSettings, Limits
+from bridge.state import StateFolder
+from tests.dimse.dimse_peers import (
+    CT_IMAGE,
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    PATIENCE_S,
+    VERIFICATION,
+    Ground,
+    a_uid,
+)
+
+PUSH = "1.2.840.10008.1.20.1"
+PUSH_INSTANCE = "1.2.840.10008.1.20.1.1"
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+
+
+@dataclass
+class Holder:
+    """A DICOMweb server that holds instances, most of which were never sent."""
+
+    held: dict[str, str] = field(default_factory=dict)
+    statuses: list[int] = field(default_factory=list)
+    asked: list[list[str]] = field(default_factory=list)
+    longest: int = 1 << 20
+    cap: int = 1 << 20
+    open: threading.Event = field(default_factory=threading.Event)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    url: str = ""
+
+    async def instances(self, request: web.Request) -> web.Response:
+        wanted = request.query["SOPInstanceUID"].split(",")
+        with self.changed:
+            self.asked.append(wanted)
+            self.changed.notify_all()
+        while not self.open.is_set():
+            await asyncio.sleep(0.01)
+        if self.statuses:
+            return web.Response(status=self.statuses.pop(0))
+        if len(str(request.rel_url)) > self.longest:
+            return web.Response(status=414)
+        rows = [
+            {"00080016": {"vr": "UI", "Value": [self.held[uid]]}, "00080018": {"vr": "UI", "Value": [uid]}}
+            for uid in wanted
+            if uid in self.held
+        ]
+        if not rows:
+            return web.Response(status=204)
+        return web.json_response(rows[: self.cap], content_type="application/dicom+json")
+
+    def holds(self, count: int, sop_class: str = CT_IMAGE) -> list[tuple[str, str]]:
+        """New instances, by class and UID."""
+        made = [(sop_class, a_uid()) for _ in range(count)]
+        self.held.update({instance: kind for kind, instance in made})
+        return made
+
+    def wait_for(self, reached: Callable[[], object]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(reached, PATIENCE_S), "the archive was never asked"
+
+
+async def serve(holder: Holder, port: int = 0) -> web.AppRunner:
+    application = web.Application()
+    application.router.add_get("/dicom-web/instances", holder.instances)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    holder.url = f"http://127.0.0.1:{runner.addresses[0][1]}/dicom-web"
+    return runner
+
+
+@dataclass
+class Committing:
+    """A running bridge that takes requests for commitment."""
+
+    ground: Ground
+    listener: Listener
+    commitments: Commitments
+    remote: RemoteArchive
+    state: StateFolder
+    port: int
+    settings: BridgeSettings
+    ended: bool = False
+
+    @property
+    def kept(self) -> list[str]:
+        """The files of the open transactions."""
+        return sorted(path.name for path in (self.settings.state / "commitments").iterdir())
+
+    def settle(self) -> None:
+        """Wait until no transaction is open."""
+
+        async def settled() -> None:
+            while self.kept:
+                await asyncio.sleep(0.01)
+
+        self.ground.run(settled())
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def end(self) -> None:
+        async def end() -> None:
+            self.ended = True
+            await self.listener.drain(0.0)
+            await self.commitments.stop()
+            await self.remote.close()
+            await self.state.close()
+
+        self.ground.run(end())
+
+
+def begin(ground: Ground, settings: BridgeSettings) -> Committing:
+    async def start() -> Committing:
+        state = StateFolder.open(settings.state)
+        remote = RemoteArchive(settings.archive)
+        shelf = state.shelf("commitments", most=settings.commitment.transactions)
+        commitments = Commitments(settings, shelf, search_of(remote))
+        await commitments.start()
+        listener = Listener(settings, [Echo(), Commitment(commitments, settings.limits)], lambda report: None)
+        _, port = await listener.start()
+        return Committing(ground, listener, commitments, remote, state, port, settings)
+
+    return ground.run(start())
+
+
+def settings_for(holder: Holder, folder: Any, peers: Sequence[Peer] = (), **chosen: Any) -> BridgeSettings:
+    limits = {key: chosen.pop(key) for key in list(chosen) if key in Limits.__dataclass_fields__}
+    quick = {"search_delay_s": 0.02, "search_pause_s": 0.05, "report_delay_s": 0.05, "report_pause_s": 0.2}
+    return BridgeSettings(
+        port=0,
+        ae_title="KEEPER",
+        peers=Peers(peers),
+        limits=Limits(**limits),
+        archive=ArchiveSettings(url=holder.url),
+        state=folder,
+        commitment=CommitmentSettings(**{**quick, "quiet_s": 0.05, **chosen}),
+    )
+
+
+@dataclass
+class Report:
+    """A report as its receiver read it."""
+
+    event_type: int
+    information: Dataset
+    calling: str
+
+    @property
+    def committed(self) -> list[tuple[str, str]]:
+        return [_pair(item) for item in self.information.get("ReferencedSOPSequence", [])]
+
+    @property
+    def failed(self) -> dict[tuple[str, str], int]:
+        return {_pair(item): item.FailureReason for item in self.information.get("FailedSOPSequence", [])}
+
+
+def _pair(item: Dataset) -> tuple[str, str]:
+    return str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID)
+
+
+class Reports:
+    """Where pynetdicom puts the reports that it receives, and what it answers."""
+
+    def __init__(self, *answers: int) -> None:
+        self.arrived: queue.Queue[Report] = queue.Queue()
+        self.answers = list(answers)
+
+    def handle(self, event: evt.Event) -> tuple[int, None]:
+        calling = event.assoc.requestor.ae_title
+        self.arrived.put(Report(event.event_type or 0, event.event_information, calling))
+        return (self.answers.pop(0) if self.answers else 0), None
+
+    def next(self) -> Report:
+        return self.arrived.get(timeout=PATIENCE_S)
+
+
+@contextlib.contextmanager
+def receiver(reports: Reports, *, port: int = 0, roles: bool = True) -> Iterator[int]:
+    """A pynetdicom SCP that takes reports; its port."""
+    entity = AE(ae_title="MODALITY")
+    given: dict[str, Any] = {"scu_role": True, "scp_role": True} if roles else {}
+    entity.add_supported_context(PUSH, [EXPLICIT_LE, IMPLICIT_LE], **given)
+    server = entity.start_server(
+        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.handle)]
+    )
+    assert server is not None and server.socket is not None
+    try:
+        yield server.socket.getsockname()[1]
+    finally:
+        server.shutdown()
+
+
+class Asker:
+    """A pynetdicom SCU that asks for commitment."""
+
+    def __init__(
+        self,
+        port: int,
+        reports: Reports | None = None,
+        *,
+        title: str = "MODALITY",
+        syntax: str = EXPLICIT_LE,
+    ) -> None:
+        entity = AE(ae_title=title)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
+        entity.add_requested_context(PUSH, [syntax])
+        entity.add_requested_context(VERIFICATION)
+        handlers = [(evt.EVT_N_EVENT_REPORT, reports.handle)] if reports is not None else []
+        self.association = entity.associate(
+            "127.0.0.1",
+            port,
+            ae_title="OURS",
+            ext_neg=[build_role(PUSH, scu_role=True)],
+            evt_handlers=handlers,  # type: ignore[arg-type]
+        )
+        assert self.association.is_established
+
+    def ask(
+        self, references: Sequence[tuple[str, str]], transaction: str, *, action: int = 1, **changed: Any
+    ) -> int:
+        information = asking(references, transaction)
+        for name, value in changed.items():
+            if value is None:
+                delattr(information, name)
+            else:
+                setattr(information, name, value)
+        status, _ = self.association.send_n_action(information, action, PUSH, PUSH_INSTANCE)
+        return int(status.Status)
+
+    def release(self) -> None:
+        self.association.release()
+
+
+def asking(references: Sequence[tuple[str, str]], transaction: str) -> Dataset:
+    information = Dataset()
+    information.TransactionUID = transaction
+    information.ReferencedSOPSequence = []
+    for sop_class, instance in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class
+        item.ReferencedSOPInstanceUID = instance
+        information.ReferencedSOPSequence.append(item)
+    return information
+
+
+def modality(port: int, **given: Any) -> Peer:
+    """The peer that `Asker` and `receiver` play."""
+    return Peer("ct", "MODALITY", "127.0.0.1", port, callers=LOOPBACK, **given)

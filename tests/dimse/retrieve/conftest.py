@@ -1,0 +1,75 @@
+"""The service and bridges in front of it, on one loop in a thread; destinations come and go."""
+
+import queue
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bridge.journal import AssociationReport
+from bridge.peers import Peer, Peers
+from bridge.remote import RemoteArchive
+from bridge.scp.echo import Echo
+from bridge.scp.listener import Listener
+from bridge.scp.retrieve import Retrieve
+from bridge.scp.store import Store
+from bridge.settings import ArchiveSettings, BridgeSettings, Limits, RetrieveSettings
+from tests.dimse.dimse_peers import PATIENCE_S, Bridge, Ground
+from tests.dimse.retrieve.retrieving import Destination, Served, a_service, chosen, serve, stop
+
+
+@pytest.fixture
+def served(ground: Ground) -> Iterator[Served]:
+    """The real service."""
+    service = a_service()
+    server = ground.run(serve(service))
+    yield service
+    ground.run(stop(server))
+    service.archive.close()
+
+
+StartRetrieving = Callable[..., Bridge]
+
+
+@pytest.fixture
+def start(ground: Ground, served: Served) -> Iterator[StartRetrieving]:
+    """Starts a bridge that knows the given peers; keyword arguments are settings by field name."""
+    running: list[Bridge] = []
+
+    async def begin(settings: BridgeSettings) -> Bridge:
+        reports: queue.Queue[AssociationReport] = queue.Queue()
+        remote = RemoteArchive(settings.archive)
+        services = [Echo(), Store(remote), Retrieve(remote, settings)]
+        listener = Listener(settings, services, reports.put)
+        _, port = await listener.start()
+        return Bridge(ground, listener, remote, port, reports)
+
+    def start_one(*peers: Peer, **given: Any) -> Bridge:
+        settings = BridgeSettings(
+            port=0,
+            peers=Peers(peers),
+            limits=chosen(Limits, given),
+            archive=chosen(ArchiveSettings, given, url=served.url),
+            retrieve=chosen(RetrieveSettings, given, busy_delay_s=0.01),
+        )
+        running.append(ground.run(begin(settings)))
+        return running[-1]
+
+    yield start_one
+    for bridge in running:
+        bridge.drain(0.0).result(PATIENCE_S)
+        ground.run(bridge.remote.close())
+
+
+@pytest.fixture
+def destination() -> Iterator[Callable[..., Destination]]:
+    """Opens destinations."""
+    opened: list[Destination] = []
+
+    def open_one(*arguments: Any, **given: Any) -> Destination:
+        opened.append(Destination(*arguments, **given))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
