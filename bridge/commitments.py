@@ -75,12 +75,7 @@ class Commitments:
                 status = await self._keep(name, taken)
                 if status != statuses.SUCCESS:
                     return status
-            transaction = self._open[name]
-            if transaction.association is not None:
-                self._detach(transaction)
-            transaction.association = association
-            transaction.free.clear()
-            self._due.setdefault(association, []).append(transaction)
+            self._attach(self._open[name], association)
             return statuses.SUCCESS
 
     async def _keep(self, name: str, transaction: Transaction) -> int:
@@ -147,13 +142,23 @@ class Commitments:
                 log.info("transaction=%s not taken where asked: %r", transaction.request.transaction, error)
         self._detach(transaction)
 
+    def _attach(self, transaction: Transaction, association: Association) -> None:
+        """The report is due on `association`, and no longer on the one before."""
+        self._unlist(transaction)
+        transaction.association = association
+        transaction.free.clear()
+        self._due.setdefault(association, []).append(transaction)
+
     def _detach(self, transaction: Transaction) -> None:
+        self._unlist(transaction)
+        transaction.free.set()
+
+    def _unlist(self, transaction: Transaction) -> None:
         association, transaction.association = transaction.association, None
         if association is not None and association in self._due:
             self._due[association].remove(transaction)
             if not self._due[association]:
                 del self._due[association]
-        transaction.free.set()
 
     async def done(self, transaction: Transaction, where: str) -> None:
         """The report was delivered, or is given up; the transaction is forgotten."""

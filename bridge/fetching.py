@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 
-from bridge.retrieving import Arrived, Objects
+from bridge.retrieving import ArchiveFailed, Arrived, Objects
 from bridge.routes import Listed, passes
 from bridge.settings import RetrieveSettings
 from service.dicom.errors import ArchiveError, NotAcceptable
@@ -67,11 +67,11 @@ class Fetching:
 
     async def again(self, listed: Listed, asked: Iterable[str]) -> Arrived:
         """One instance, in the first of the transfer syntaxes in which it can be had and sent."""
-        refusal = NotAcceptable("The archive has it in no transfer syntax that the peer takes.")
+        refusal: ArchiveError = NotAcceptable("The archive has it in no transfer syntax that the peer takes.")
         for syntax in asked:
             try:
                 arrived = await self._objects.one(listed.key, syntax)
-            except NotAcceptable as error:
+            except (NotAcceptable, ArchiveFailed) as error:  # some call it a failure of theirs
                 refusal = error
                 continue
             if self._lands(listed, arrived.head.syntax):

@@ -35,7 +35,15 @@ _PLAIN = Proposal(PUSH_MODEL, SYNTAXES)
 
 
 class NotTaken(Exception):
-    """The peer does not take the report, or not here, or not at this time."""
+    """The peer does not take the report at this time."""
+
+
+class NotTakenHere(NotTaken):
+    """The peer does not take reports on this association."""
+
+
+class _TryPlain(Exception):
+    """It may be that the peer does not like the exchange of roles."""
 
 
 class Reports(Protocol):
@@ -70,8 +78,10 @@ async def send(
         timeout_s=timeout_s,
         keep=not isinstance(association, RequestedAssociation),
     )
-    if status in _LATER or status in _NOT_HERE:
-        raise NotTaken(f"answered {status:04X}")
+    if status in _NOT_HERE:
+        raise NotTakenHere(f"it answers {status:04X}")
+    if status in _LATER:
+        raise NotTaken(f"it answers {status:04X}")
     if status:
         log.warning("transaction=%s report answered %04X", transaction.request.transaction, status)
 
@@ -129,44 +139,50 @@ class Lane:
         why = ""
         for title in {each.called for each in self._left()}:
             try:
-                association = await self._association(title, _AS_SCP)
-                why = await self._deliver(title, association) or why
-                if any(each.called == title for each in self._left()):
+                why = await self._deliver(title, await self._association(title, _AS_SCP)) or why
+            except _TryPlain:
+                try:
                     why = await self._deliver(title, await self._association(title, _PLAIN)) or why
+                except (UpstreamFailed, _TryPlain) as error:
+                    why = str(error)
             except UpstreamFailed as error:
                 why = str(error)
             except Exception:
                 log.exception("peer=%s unexpected error", self._peer.name)
         return why
 
-    async def _association(self, calling: str, proposal: Proposal) -> RequestedAssociation | None:
-        """An association, `None` if the peer rejects it for good; raises `UpstreamFailed`."""
+    async def _association(self, calling: str, proposal: Proposal) -> RequestedAssociation:
+        """An association; `_TryPlain` if the peer rejects it for good, or `UpstreamFailed`."""
         try:
             return await scu.connect(self._peer, [proposal], self._settings.limits, calling=calling)
         except Rejected as error:
-            if error.transient or proposal is _PLAIN:
+            if error.transient:
                 raise
-            return None
+            raise _TryPlain(str(error)) from error
 
-    async def _deliver(self, title: str, association: RequestedAssociation | None) -> str:
-        """Deliver what was asked for under `title`; why something of it is left, or nothing."""
-        if association is None:
-            return "it rejects the association"
+    async def _deliver(self, title: str, association: RequestedAssociation) -> str:
+        """Deliver what was asked for under `title`; why something of it is left, or nothing.
+
+        Raises `_TryPlain` where the association itself may be the reason.
+        """
         why = ""
         try:
             context = context_of(association)
             if context is None:
-                return "it accepts no storage commitment"
+                raise _TryPlain("it accepts no storage commitment")
             for transaction in [each for each in self._left() if each.called == title]:
                 try:
                     await self._deliver_one(transaction, association, context)
+                except NotTakenHere as error:
+                    raise _TryPlain(str(error)) from error
                 except NotTaken as error:
                     why = str(error)
                 except AssociationLost as error:
                     # Another one goes first the next time, in case that this one is to blame.
                     self._waiting.remove(transaction)
                     self._waiting.append(transaction)
-                    return f"the association was lost ({type(error).__name__}, {association.result})"
+                    lost = f"the association was lost ({type(error).__name__}, {association.result})"
+                    raise _TryPlain(lost) from error
         finally:
             await association.release()
             association.close()

@@ -107,7 +107,7 @@ async def echo(association: Association, context_id: int, *, timeout_s: float) -
     message_id = association.new_message_id()
     command = Command.request(Operation.C_ECHO, message_id, sop_class, has_data=False)
     await association.send(context_id, command)
-    return (await _answer(association, message_id, timeout_s)).command.status
+    return await _status(association, message_id, timeout_s)
 
 
 async def store(
@@ -144,7 +144,7 @@ async def store(
         await association.send_stream(context_id, command, data)
     else:
         await association.send(context_id, command, data)
-    return (await _answer(association, message_id, timeout_s)).command.status
+    return await _status(association, message_id, timeout_s)
 
 
 async def find(
@@ -314,9 +314,7 @@ async def _notify(
     sop_class = association.contexts[context_id].abstract
     command = Command.request(operation, message_id, sop_class, has_data=True, **values)
     await association.send(context_id, command, information)
-    message = await _answer(association, message_id, timeout_s, keep=keep)
-    await _drop(message)
-    return message.command.status
+    return await _status(association, message_id, timeout_s, keep=keep)
 
 
 async def _answer(
@@ -328,6 +326,14 @@ async def _answer(
         if not keep:
             association.abort("no response")
         raise
+
+
+async def _status(association: Association, message_id: int, timeout_s: float, *, keep: bool = False) -> int:
+    """The status of the only response; a data set with it is of no interest."""
+    message = await _answer(association, message_id, timeout_s, keep=keep)
+    if message.data is not None:
+        message.data.discard()
+    return message.command.status
 
 
 async def _next(association: Association, timeout_s: float) -> Message:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ from service.dicom.targets import Targets
 PAGE = 500
 """Matches that are asked for at a time."""
 
+_PAGE_ELEMENTS = 20_000  # where many attributes are asked of each; about 8 MB in memory
+_LEAST = 20
+_SLICE_S = 0.01  # of filtering, before others have their turn
 _PAGE_BYTES = 32 << 20  # of one page; ours end at 16 MiB
 _ACCEPT = "application/dicom+json"
 _TRIES = 3  # where the server is busy
@@ -32,13 +36,17 @@ _MORE = re.compile(r"additional\s+results", re.IGNORECASE)
 type Match = Mapping[str, Any]
 
 
-async def pages(archive: RemoteArchive, targets: Targets, *, page: int = PAGE) -> AsyncGenerator[list[Match]]:
+async def pages(
+    archive: RemoteArchive, targets: Targets, *, page: int | None = None
+) -> AsyncGenerator[list[Match]]:
     """The matches of a search as they come, parsed, those that are not asked for left out.
 
-    A page may be empty. What the page before had is left out as well, since studies that arrive meanwhile
-    shift those behind them. Raises `BadRequest` if the server does not understand the search,
-    `NotAuthorized`, `TooMany`, `Busy`, `UpstreamFailed` or `UpstreamTimeout`.
+    They are asked for `page` at a time, by default 500 or fewer of many attributes. A page may be empty.
+    What the page before had is left out as well, since studies that arrive meanwhile shift those behind
+    them. Raises `BadRequest` if the server does not understand the search, `NotAuthorized`, `TooMany`,
+    `Busy`, `UpstreamFailed` or `UpstreamTimeout`.
     """
+    page = page or max(_LEAST, min(PAGE, _PAGE_ELEMENTS // max(1, len(targets.query.fields))))
     for request in targets.requests:
         offset = 0
         before: set[bytes] = set()
@@ -47,11 +55,26 @@ async def pages(archive: RemoteArchive, targets: Targets, *, page: int = PAGE) -
             offset += len(found)
             told = {_identity(match): match for match in found}
             fresh = [match for identity, match in told.items() if identity not in before]
-            yield [match for match in fresh if targets.keeps(match)]
+            yield await _kept(fresh, targets)
             # A server that pays no heed to the offset would go on for ever.
             if not fresh or not (more or len(found) >= page):
                 break
             before = set(told)
+
+
+async def _kept(found: list[Match], targets: Targets) -> list[Match]:
+    """The matches that the search is for; the filter may be a costly one."""
+    if not targets.residual:
+        return found
+    kept: list[Match] = []
+    begun = time.monotonic()
+    for match in found:
+        if targets.keeps(match):
+            kept.append(match)
+        if time.monotonic() - begun > _SLICE_S:
+            await asyncio.sleep(0)
+            begun = time.monotonic()
+    return kept
 
 
 async def _page(archive: RemoteArchive, request: str, limit: int, offset: int) -> tuple[list[Match], bool]:
@@ -68,7 +91,8 @@ async def _page(archive: RemoteArchive, request: str, limit: int, offset: int) -
             break
         if left:
             await asyncio.sleep(_wait_s(answer))
-    if answer.status in (204, 404):  # a study that is not there has no series (PS3.18 10.6.3)
+    # A study that is not there has no series; without one, 404 says that there is no DICOMweb server.
+    if answer.status == 204 or (answer.status == 404 and request.startswith("/studies/")):
         return [], False
     if answer.status not in (200, 206):
         raise _error(answer.status)
@@ -103,6 +127,8 @@ def _error(status: int) -> Exception:
         return Busy("The archive is busy.")
     if status == 504:
         return UpstreamTimeout("The archive did not answer in time.")
+    if status in (404, 410):
+        return UpstreamFailed("There is no DICOMweb server where the archive should be.")
     if 400 <= status < 500:
         return BadRequest("The archive does not take these keys.")
     return UpstreamFailed("The archive failed to search.")

@@ -1,6 +1,7 @@
 """The folder `ISTHMUS_BRIDGE_STATE`: what the bridge has promised, one JSON file for each record."""
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
@@ -40,7 +41,7 @@ class StateFolder:
     def open(cls, path: Path) -> "StateFolder":
         """Make the folder if it is not there, and lock it; `SettingError` if either cannot be done."""
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            _make_folder(path)
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SettingError(
@@ -126,8 +127,7 @@ class Shelf:
     # On the disk's thread.
 
     def _load(self) -> dict[str, dict[str, Any]]:
-        self._path.mkdir(parents=True, exist_ok=True)
-        _flush_folder(self._path.parent)
+        _make_folder(self._path)
         found: dict[str, dict[str, Any]] = {}
         for path in sorted(self._path.iterdir()):
             if path.name.endswith(_TEMPORARY):
@@ -142,16 +142,30 @@ class Shelf:
 
     def _put(self, name: str, record: Mapping[str, Any]) -> None:
         temporary = self._path / (name + _TEMPORARY)
-        with temporary.open("wb") as file:
-            file.write(orjson.dumps(record))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self._path / (name + _RECORD))
+        try:
+            with temporary.open("wb") as file:
+                file.write(orjson.dumps(record))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self._path / (name + _RECORD))
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         _flush_folder(self._path)
 
     def _remove(self, name: str) -> None:
         (self._path / (name + _RECORD)).unlink(missing_ok=True)
         _flush_folder(self._path)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it durably, where they are not there."""
+    for folder in [*reversed(path.parents), path]:
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+            _flush_folder(folder.parent)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

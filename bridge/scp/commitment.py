@@ -1,5 +1,6 @@
 """N-ACTION of Storage Commitment Push (PS3.7 10.1.4, PS3.4 J.3): requests are checked, kept and answered."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from service.dicom.syntaxes import BY_UID
 
 log = logging.getLogger("isthmus.commitment")
 
+_AT_ONCE = 1 << 15  # bytes
 _REQUEST_COMMITMENT = 1  # action type (PS3.4 Table J.3-1)
 
 
@@ -60,7 +62,10 @@ class Commitment:
 
     async def _take(self, content: bytes, context: Context, association: Association) -> tuple[int, str]:
         try:
-            request = read_request(content, BY_UID[context.syntax])
+            if len(content) > _AT_ONCE:  # thousands of references take longer than others should wait
+                request = await asyncio.to_thread(read_request, content, BY_UID[context.syntax])
+            else:
+                request = read_request(content, BY_UID[context.syntax])
         except BadRequest as error:
             return statuses.INVALID_ARGUMENT, str(error)
         return await self._commitments.take(request, association), ""

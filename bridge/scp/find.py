@@ -20,7 +20,7 @@ from service.dicom.answering import AnswerWriter
 from service.dicom.errors import ArchiveError, BadKey, BadRequest, ClassUnsupported
 from service.dicom.identifier import Identifier, read_identifier
 from service.dicom.patients import Patients
-from service.dicom.querying import Agreement, Asked, Root, agreed, read_query
+from service.dicom.querying import QUERY_LEVEL, Agreement, Asked, Root, agreed, read_query
 from service.dicom.repertoire import ASCII, Repertoire, named, repertoire
 from service.dicom.resource import Level
 from service.dicom.targets import targets
@@ -38,6 +38,7 @@ _AHEAD_BYTES = 16 << 10  # of encoded answers that are not sent
 _AHEAD = 50  # answers between two looks for a cancel
 _LOOK_S = 0.1  # between two looks for a cancel, or a lost association, while the archive is waited for
 _MOST_PATIENTS = 100_000
+_MOST_LOGGED = 20  # keys of one query
 
 
 class _Cancelled(Exception):
@@ -77,7 +78,7 @@ class Find:
         except ArchiveError as error:
             status, comment = statuses.find_status(error), str(error)
             offending = error.tag if isinstance(error, BadKey) else 0
-            log.warning("find peer=%s status=%04X error=%s", association.peer[0], status, comment)
+            log.warning('find peer=%s status=%04X error="%s"', association.peer[0], status, comment)
         except Exception as error:
             status, comment = statuses.find_status(error), "unexpected error"
             log.exception("find peer=%s unexpected error", association.peer[0])
@@ -103,6 +104,14 @@ class Find:
         agreement = Agreement.of(context.extended)
         strict = peer is not None and peer.strict
         asked = read_query(identifier, ROOTS[context.abstract], agreement, strict=strict)
+        if asked.unsupported or not identifier.text(QUERY_LEVEL):
+            log.info(
+                "find peer=%s level=%s told=%s not_matched=%s",
+                association.peer[0],
+                asked.level.name,
+                bool(identifier.text(QUERY_LEVEL)),
+                ",".join(f"{tag:08X}" for tag in asked.unsupported[:_MOST_LOGGED]),
+            )
         writer = AnswerWriter(
             asked,
             syntax,

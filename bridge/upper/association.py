@@ -5,7 +5,8 @@ import enum
 import socket
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Buffer, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Buffer, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 from bridge.settings import Limits
@@ -19,6 +20,9 @@ from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
 RECEIVE_BYTES = 1 << 16
 _LINGER_BYTES = 1 << 20  # what a peer may still send after our last PDU
 _QUEUED_MESSAGES = 4
+_BLOCK_BYTES = 1 << 20  # written at a time
+_BLOCK_PIECES = 4096
+_LEAST_TAKEN = 16 << 10  # bytes that a peer takes in a PDU's time, or it does not read
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -76,6 +80,7 @@ class Association(asyncio.BufferedProtocol):
         self._serving: Message | None = None
         self._cancelled: set[int] = set()
         self._asking = False
+        self._sending = 0
         self._reading_paused = False
         self._writing_paused = False
         self._peer_longest = 0
@@ -116,18 +121,26 @@ class Association(asyncio.BufferedProtocol):
         await self._until(lambda: bool(self._inbox), timeout_s)
         if not self._inbox:
             return None
-        message = self._serving = self._inbox.popleft()
+        message = self._inbox.popleft()
+        if not message.command.is_response:
+            self._serving = message
         self._settle()
         return message
 
     async def response(self, message_id: int, timeout_s: float) -> Message:
-        """The next response to our message `message_id`; other messages stay for `receive`.
+        """The next response to our message `message_id`; requests stay for `receive`.
 
-        Raises `NoResponse` if none begins within `timeout_s`, and `AssociationLost` if none can come.
+        Responses to other messages are dropped: we ask for one thing at a time, so they come too late. Raises `NoResponse` if none begins within `timeout_s`, and `AssociationLost` if none can come.
         """
 
         def found() -> Message | None:
-            return next((each for each in self._inbox if _answers(each.command, message_id)), None)
+            for each in [each for each in self._inbox if each.command.is_response]:
+                if _answers(each.command, message_id):
+                    return each
+                self._inbox.remove(each)
+                if each.data is not None:
+                    each.data.discard()
+            return None
 
         await self._until(lambda: found() is not None, timeout_s)
         message = found()
@@ -152,14 +165,15 @@ class Association(asyncio.BufferedProtocol):
     async def send(self, context_id: int, command: Command, data: Buffer | None = None) -> None:
         """Send a message, command and data in one write.
 
-        Raises `AssociationLost` if the association is over, or the peer takes nothing for a PDU's time.
+        Raises `AssociationLost` if the association is over, or the peer takes next to nothing for a PDU's
+        time.
         """
         await self._push(self._message(context_id, command.encode(), data))
 
     async def send_many(self, context_id: int, command: Command, data_sets: Sequence[Buffer]) -> None:
         """Send one message for each of `data_sets`, all with the same command set, in one write."""
         encoded = command.encode()
-        await self._push([piece for data in data_sets for piece in self._message(context_id, encoded, data)])
+        await self._push(piece for data in data_sets for piece in self._message(context_id, encoded, data))
 
     async def send_stream(self, context_id: int, command: Command, blocks: AsyncIterator[Buffer]) -> None:
         """Send a message whose data set is still arriving as `blocks`.
@@ -167,20 +181,30 @@ class Association(asyncio.BufferedProtocol):
         Nothing goes out before the first block is there; command and first block make one write. If
         `blocks` raises after that, the association is aborted, since a message cannot be taken back.
         """
-        pieces = self._packets(context_id, command.encode(), command=True)
-        held = memoryview(await anext(blocks, b""))
+        self._sending += 1
+        try:
+            held = memoryview(await anext(blocks, b""))
+            await self._push_stream(context_id, command.encode(), held, blocks)
+        finally:
+            self._sent()
+
+    async def _push_stream(
+        self, context_id: int, command: bytes, held: memoryview, blocks: AsyncIterator[Buffer]
+    ) -> None:
+        pieces: Iterable[bytes | memoryview] = self._packets(context_id, command, command=True)
         try:
             async for block in blocks:
                 even = len(held) & ~1  # a fragment has an even number of bytes (PS3.7 annex F)
-                await self._push([*pieces, *self._packets(context_id, held[:even], last=False)])
-                pieces = []
+                if even:
+                    await self._push(chain(pieces, self._packets(context_id, held[:even], last=False)))
+                    pieces = ()
                 held = memoryview(block if even == len(held) else b"".join((held[even:], block)))
         except AssociationLost:
             raise
         except BaseException:
             self.abort("data set not to be had")
             raise
-        await self._push([*pieces, *self._packets(context_id, held)])
+        await self._push(chain(pieces, self._packets(context_id, held)))
 
     def abort(self, result: str, fault: Fault | None = None) -> None:
         """End the association at once; `fault` if the peer broke the rules of the upper layer."""
@@ -194,30 +218,58 @@ class Association(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _message(self, context_id: int, command: bytes, data: Buffer | None) -> list[Buffer]:
-        pieces = self._packets(context_id, command, command=True)
-        return pieces if data is None else pieces + self._packets(context_id, data)
+    def _message(self, context_id: int, command: bytes, data: Buffer | None) -> Iterator[bytes | memoryview]:
+        yield from self._packets(context_id, command, command=True)
+        if data is not None:
+            yield from self._packets(context_id, data)
 
     def _packets(
         self, context_id: int, payload: Buffer, *, command: bool = False, last: bool = True
-    ) -> list[Buffer]:
-        return [*pdu.packets(context_id, payload, command=command, last=last, longest=self._peer_longest)]
+    ) -> Iterator[bytes | memoryview]:
+        return pdu.packets(context_id, payload, command=command, last=last, longest=self._peer_longest)
 
-    async def _push(self, pieces: Sequence[Buffer]) -> None:
-        if self._state is not State.OPEN or self._transport is None:
+    async def _push(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write `pieces`, in one go if they are no more than a block; what follows it waits for the peer."""
+        if self._state is not State.OPEN:
             raise AssociationLost
-        self._transport.write(b"".join(pieces))
-        while self._writing_paused and self._state is State.OPEN:
+        self._sending += 1
+        try:
+            blocks = _joined(pieces)
+            block = next(blocks, b"")
+            while block:
+                following = next(blocks, b"")
+                self._write(block)
+                try:
+                    await self._taken()
+                except asyncio.CancelledError:
+                    if following:
+                        self.abort("called off inside a message")
+                    raise
+                block = following
+        finally:
+            self._sent()
+
+    async def _taken(self) -> None:
+        """Return when there is little left that the peer has not taken; `AssociationLost` if it does not."""
+        while self._writing_paused and self._state is State.OPEN and self._transport is not None:
+            unsent = self._transport.get_write_buffer_size()
             self._writable = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self._limits.pdu_s):
                     await self._writable
             except TimeoutError:
-                self.abort("peer does not read")
+                if unsent - self._transport.get_write_buffer_size() < _LEAST_TAKEN:
+                    self.abort("peer does not read")
             finally:
                 self._writable = None
         if self._state is not State.OPEN:
             raise AssociationLost
+
+    def _sent(self) -> None:
+        """No more is sent for now; the time in which nothing happens begins."""
+        self._sending -= 1
+        if not self._sending:
+            self._settle()
 
     async def _until(self, reached: Callable[[], bool], timeout_s: float | None) -> None:
         """Return when `reached` or nothing more will come; `NoResponse` after `timeout_s`."""
@@ -400,7 +452,10 @@ class Association(asyncio.BufferedProtocol):
 
     def _on_deadline(self) -> None:
         if self._state is State.OPEN:
-            self.abort("idle" if self.is_idle else "too slow", Fault.NOT_SPECIFIED)
+            if not self.is_idle:
+                self.abort("too slow", Fault.NOT_SPECIFIED)
+            elif not self._sending:
+                self.abort("idle", Fault.NOT_SPECIFIED)
         elif self._state is State.CONNECTED:
             self._end("no request in time")
             self.close()
@@ -422,3 +477,17 @@ def wake(waiter: asyncio.Future[None] | None) -> None:
 
 def _answers(command: Command, message_id: int) -> bool:
     return command.is_response and command.number(Tag.RESPONDED_MESSAGE_ID) == message_id
+
+
+def _joined(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """`pieces` as blocks of about a mebibyte, fewer bytes where the peer wants tiny fragments."""
+    block: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        block.append(piece)
+        size += len(piece)
+        if size >= _BLOCK_BYTES or len(block) >= _BLOCK_PIECES:
+            yield b"".join(block)
+            block, size = [], 0
+    if block:
+        yield b"".join(block)

@@ -68,12 +68,16 @@ class DataSet:
             self._taken()
         return blocks
 
-    async def drop(self) -> None:
-        """Let the rest arrive without keeping it, to its end."""
+    def discard(self) -> None:
+        """Let the rest arrive without keeping it."""
         self._dropping = True
         self._blocks.clear()
         self._waiting = 0
         self._taken()
+
+    async def drop(self) -> None:
+        """Let the rest arrive without keeping it, to its end."""
+        self.discard()
         await self.read()
 
     async def whole(self, most_bytes: int) -> bytes | None:

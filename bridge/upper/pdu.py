@@ -184,7 +184,9 @@ class PduReader:
             self._kind = None
 
 
-def packets(context_id: int, payload: Buffer, *, command: bool, last: bool, longest: int) -> Iterator[Buffer]:
+def packets(
+    context_id: int, payload: Buffer, *, command: bool, last: bool, longest: int
+) -> Iterator[bytes | memoryview]:
     """P-DATA-TF PDUs, one value each, that carry `payload`: alternately a header and its bytes.
 
     `longest` is the peer's maximum length, 0 for none (PS3.8 D.1). `last` marks the end of the command

@@ -135,7 +135,7 @@ def _jpeg_picture(media_type: str, kind: int, frame: bytes, scan: bytes, transfo
     lossy = kind in (0xC0, 0xC1)
     if samples == 1:
         photometric = "MONOCHROME2"
-    elif not lossy or transform == 0:
+    elif not lossy or transform == 0 or (transform != 1 and frame[6::3].upper() == b"RGB"):
         photometric = "RGB"
     else:
         sampling = [frame[at] for at in range(7, len(frame), 3)]

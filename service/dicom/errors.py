@@ -2,6 +2,7 @@
 
     ArchiveError
     ├── BadRequest              the path, query or identifier is malformed
+    │   └── BadKey                  one key of an identifier
     ├── NotAuthorized           the caller may not do this
     ├── NotFound                no such resource
     │   └── Superseded          it was there a moment ago
@@ -21,6 +22,7 @@
     │   ├── ObjectMissing       no object under this key
     │   └── BadExtent           the extent reaches past the object's end
     ├── IndexUnavailable        the index does not answer
+    ├── DestinationUnknown      nobody is known by the name to send to
     └── UpstreamFailed          the peer behind us failed
         └── UpstreamTimeout     the peer behind us did not answer in time
 
@@ -35,6 +37,14 @@ class ArchiveError(Exception):
 
 class BadRequest(ArchiveError):
     """The path, query or identifier is malformed."""
+
+
+class BadKey(BadRequest):
+    """A key of an identifier is malformed, missing or out of place; `tag` is its attribute."""
+
+    def __init__(self, message: str, tag: int) -> None:
+        super().__init__(message)
+        self.tag = tag
 
 
 class NotAuthorized(ArchiveError):
@@ -119,6 +129,10 @@ class BadExtent(StoreUnavailable):
 
 class IndexUnavailable(ArchiveError):
     """The index does not answer."""
+
+
+class DestinationUnknown(ArchiveError):
+    """Nobody is known by the name that something is to be sent to."""
 
 
 class UpstreamFailed(ArchiveError):

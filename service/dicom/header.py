@@ -30,6 +30,7 @@ from service.dicom.locate import Found, Skip, find_value
 from service.dicom.memo import MEMO, Memo
 from service.dicom.record import BASE_SLOT
 from service.dicom.syntaxes import Syntax
+from service.dicom.text import CharacterSet
 from service.dicom.vr import BINARY, DETACHABLE, PIXEL_DATA
 
 __all__ = ["Bulk", "End", "Found", "NeedMore", "Skip", "Walker", "find_value", "read_data_set"]
@@ -90,6 +91,11 @@ class Walker:
     @property
     def findings(self) -> list[str]:
         return self._reader.findings
+
+    @property
+    def charset(self) -> CharacterSet:
+        """What the top-level Specific Character Set declared, so far as it was walked."""
+        return self._scope.charset
 
     def walk(self, buffer: bytes, position: int = 0, *, final: bool = False) -> NeedMore | Bulk | End:
         """Process the complete top-level elements from `position` on.

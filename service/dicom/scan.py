@@ -149,6 +149,14 @@ class Scan:
             sop_instance = self._walker.text(_SOP_INSTANCE) or sop_instance
         return (sop_class, sop_instance) if is_uid(sop_class) and is_uid(sop_instance) else ("", "")
 
+    @property
+    def key(self) -> InstanceKey | None:
+        """Whose the file is, as soon as its three UIDs have come; `None` before, or if they are none."""
+        if self._walker is None:
+            return None
+        uids = [self._walker.text(tag) or "" for tag in (0x0020000D, 0x0020000E, _SOP_INSTANCE)]
+        return InstanceKey(*uids) if all(map(is_uid, uids)) else None
+
     def _begin(self, head: FileHead) -> None:
         self._head = head
         syntax = self._syntax = syntax_of(head.syntax)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 ESC = b"\x1b"
 
 # Defined terms without code extensions, by registration number (PS3.3 Table C.12-2).
-_SINGLE_BYTE = {
+SINGLE_BYTE = {
     "13": "shift_jis",  # JIS X 0201; Shift JIS agrees with it and reads the files that mean Shift JIS
     "100": "latin_1",
     "101": "iso8859_2",
@@ -23,7 +23,7 @@ _SINGLE_BYTE = {
     "203": "iso8859_15",
 }
 # Multi-byte sets in G1 (PS3.3 Table C.12-4); those of JIS are in G0 and reached by escape only.
-_MULTI_BYTE = {"58": "gb2312", "149": "euc_kr"}
+MULTI_BYTE = {"58": "gb2312", "149": "euc_kr"}
 _G0_ONLY = {"6", "14", "87", "159"}
 # Sets without code extensions that stand for everything (PS3.3 Table C.12-5).
 _WHOLE = {"192": "utf_8", "GB18030": "gb18030", "GBK": "gbk"}
@@ -37,7 +37,7 @@ _TO_G0: dict[bytes, str | None] = {
     b"\x1b$(D": "\x1b$(D",
 }
 # … and into G1.
-_TO_G1 = {
+TO_G1 = {
     b"\x1b)I": "shift_jis",
     b"\x1b-A": "latin_1",
     b"\x1b-B": "iso8859_2",
@@ -109,8 +109,8 @@ class CharacterSet:
         flaw: str | None = None
         for number, piece in enumerate(_ESCAPES.split(value)):
             if number % 2:
-                if piece in _TO_G1:
-                    g1 = _TO_G1[piece]
+                if piece in TO_G1:
+                    g1 = TO_G1[piece]
                 else:
                     g0 = _TO_G0[piece]
                 continue
@@ -178,7 +178,7 @@ def registration(term: str) -> str | None:
         return plain
     match = _REGISTERED.fullmatch(plain)
     number = match.group(1) if match else None
-    if number in _SINGLE_BYTE or number in _MULTI_BYTE or number in _G0_ONLY or number in _WHOLE:
+    if number in SINGLE_BYTE or number in MULTI_BYTE or number in _G0_ONLY or number in _WHOLE:
         return number
     return None
 
@@ -207,7 +207,7 @@ def _character_set(value: bytes) -> tuple[CharacterSet, bool]:
     for number in known:
         if number in _WHOLE:
             return CharacterSet((number,), _WHOLE[number], extended=False), clean
-    single = [_SINGLE_BYTE.get(number) or _MULTI_BYTE.get(number) for number in known]
+    single = [SINGLE_BYTE.get(number) or MULTI_BYTE.get(number) for number in known]
     # Text of a multi-byte set without its escape sequence occurs: the first set with a G1 reads it.
     codec = next((codec for codec in single if codec), None)
     return CharacterSet(known, codec), clean

@@ -5,11 +5,23 @@ import signal
 import sys
 import time
 
-from tests.bench import cstore, frame, metadata, rendered, stow, transcode
+from tests.bench import (
+    associations,
+    busy,
+    cfind,
+    cstore,
+    frame,
+    metadata,
+    rendered,
+    retrieve,
+    stow,
+    transcode,
+)
 from tests.bench.figures import heading
 from tests.bench.rig import Failed, Rig
 
-SCENARIOS = {module.NAME: module.run for module in (stow, metadata, frame, transcode, rendered, cstore)}
+_MODULES = (stow, metadata, frame, transcode, rendered, busy, cstore, cfind, retrieve, associations)
+SCENARIOS = {module.NAME: module.run for module in _MODULES}
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
         return
     with ExitStack() as stack:
         site = stack.enter_context(rig.service())
-        bridge = stack.enter_context(rig.bridge(site))
+        bridge = stack.enter_context(rig.bridge(site)).port
         sides: dict[str, Callable[[], float]] = {}
         pairs: list[tuple[str, str, str]] = []
         for count in _ASSOCIATIONS:

@@ -30,15 +30,24 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A service that is ready, and the folder that everything of it is in."""
+    """A service that is ready, the folder that everything of it is in, and the process that began it."""
 
     port: int
     folder: Path
     environ: Mapping[str, str]
+    process: int
 
     def url(self, study: str, series: str, below: str = "") -> str:
         """The path of a series or of what is `below` it."""
         return f"/dicom-web/studies/{study}/series/{series}{below}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bridged:
+    """A bridge that is ready."""
+
+    port: int
+    pid: int
 
 
 class Rig:
@@ -78,16 +87,21 @@ class Rig:
         }
         with running([sys.executable, "-m", "service", "serve"], folder / "service.log", environ) as process:
             until(lambda: answers(port, "/readyz"), process, "isthmus serve")
-            yield Site(port, folder, environ)
+            yield Site(port, folder, environ, process.pid)
 
     @contextlib.contextmanager
-    def bridge(self, site: Site) -> Iterator[int]:
-        """The bridge in front of `site`; its port."""
+    def bridge(self, site: Site, **settings: str) -> Iterator[Bridged]:
+        """The bridge in front of `site`."""
         port = free_port()
-        environ = {**site.environ, "ISTHMUS_DIMSE_PORT": str(port)}
+        environ = {
+            **site.environ,
+            "ISTHMUS_DIMSE_PORT": str(port),
+            "ISTHMUS_BRIDGE_STATE": str(self.new_folder("bridge")),
+            **settings,
+        }
         with running([sys.executable, "-m", "bridge"], site.folder / "bridge.log", environ) as process:
             until(lambda: listens(port), process, "the bridge")
-            yield port
+            yield Bridged(port, process.pid)
 
 
 @contextlib.contextmanager
@@ -167,6 +181,34 @@ def answers(port: int, path: str) -> bool:
 def program(name: str) -> str | None:
     """The path of an installed program, also of those that only the administrator has in the path."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+
+
+def processor_s(process: int) -> float:
+    """The seconds of processor time that a process and its descendants have taken, as Linux counts them."""
+    parents: dict[int, list[int]] = {}
+    taken: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+        except OSError:  # ended meanwhile
+            continue
+        number = int(entry.name)
+        parents.setdefault(int(fields[1]), []).append(number)
+        taken[number] = int(fields[11]) + int(fields[12])
+    total, left = 0, [process]
+    while left:
+        number = left.pop()
+        total += taken.get(number, 0)
+        left += parents.get(number, [])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def idle_s() -> float:
+    """The seconds that all cores of the machine together have had nothing to do, as Linux counts them."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 
 
 def seconds_of(*tasks: Callable[[], object]) -> float:

@@ -18,10 +18,11 @@ from bridge.upper import pdu
 from bridge.upper.associate import AnsweredContext, AssociateAccept, AssociateRequest, UserInformation
 from bridge.upper.command import Command, Tag, decode
 from bridge.upper.requestor import RequestedAssociation
+from tests.dimse.committing import close
 from tests.dimse.dimse_peers import EXPLICIT_LE, IMPLICIT_LE, PATIENCE_S, RawPeer, p_data
 
 BOTH = (EXPLICIT_LE, IMPLICIT_LE)
-QUICK = Limits(artim_s=0.4, pdu_s=0.4, response_s=0.4, linger_s=0.4, connect_s=2.0)
+QUICK = Limits(artim_s=0.4, pdu_s=0.2, response_s=0.4, linger_s=0.4, connect_s=2.0)
 
 
 def play[T](coroutine: Coroutine[Any, Any, T]) -> T:
@@ -41,11 +42,11 @@ def play[T](coroutine: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.asynccontextmanager
 async def connected(
-    port: int, *proposals: Proposal, limits: Limits = QUICK, **given: Any
+    port: int, *proposals: Proposal, limits: Limits = QUICK, calling: str = "BRIDGE"
 ) -> AsyncIterator[RequestedAssociation]:
     """An association with who listens on `port`, released at the end."""
-    peer = Peer("archive", "ARCHIVE", "127.0.0.1", port, **given)
-    association = await scu.connect(peer, proposals, limits, calling="BRIDGE")
+    peer = Peer("archive", "ARCHIVE", "127.0.0.1", port)
+    association = await scu.connect(peer, proposals, limits, calling=calling)
     try:
         yield association
     finally:
@@ -73,7 +74,7 @@ def archive(
     try:
         yield server.socket.getsockname()[1]
     finally:
-        server.shutdown()
+        close(entity, server)
 
 
 class RawScp(RawPeer):

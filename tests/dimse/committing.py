@@ -148,11 +148,13 @@ def begin(ground: Ground, settings: BridgeSettings) -> Committing:
     return ground.run(start())
 
 
-def settings_for(holder: Holder, folder: Any, peers: Sequence[Peer] = (), **chosen: Any) -> BridgeSettings:
+def settings_for(
+    holder: Holder, folder: Any, peers: Sequence[Peer] = (), *, port: int = 0, **chosen: Any
+) -> BridgeSettings:
     limits = {key: chosen.pop(key) for key in list(chosen) if key in Limits.__dataclass_fields__}
     quick = {"search_delay_s": 0.02, "search_pause_s": 0.05, "report_delay_s": 0.05, "report_pause_s": 0.2}
     return BridgeSettings(
-        port=0,
+        port=port,
         ae_title="KEEPER",
         peers=Peers(peers),
         limits=Limits(**limits),
@@ -189,9 +191,11 @@ class Reports:
     def __init__(self, *answers: int) -> None:
         self.arrived: queue.Queue[Report] = queue.Queue()
         self.answers = list(answers)
+        self.came = False
 
     def handle(self, event: evt.Event) -> tuple[int, None]:
         calling = event.assoc.requestor.ae_title
+        self.came = True
         self.arrived.put(Report(event.event_type or 0, event.event_information, calling))
         return (self.answers.pop(0) if self.answers else 0), None
 
@@ -212,7 +216,14 @@ def receiver(reports: Reports, *, port: int = 0, roles: bool = True) -> Iterator
     try:
         yield server.socket.getsockname()[1]
     finally:
-        server.shutdown()
+        close(entity, server)
+
+
+def close(entity: AE, server: Any) -> None:
+    """End a pynetdicom SCP with its threads, which hold sockets."""
+    server.shutdown()
+    for association in entity.active_associations:
+        association.join(PATIENCE_S)
 
 
 class Asker:
@@ -220,12 +231,14 @@ class Asker:
 
     def __init__(
         self,
-        port: int,
+        bridge: "Committing | int",
         reports: Reports | None = None,
         *,
         title: str = "MODALITY",
         syntax: str = EXPLICIT_LE,
     ) -> None:
+        self._bridge = bridge
+        self._reports = reports
         entity = AE(ae_title=title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
         entity.add_requested_context(PUSH, [syntax])
@@ -233,7 +246,7 @@ class Asker:
         handlers = [(evt.EVT_N_EVENT_REPORT, reports.handle)] if reports is not None else []
         self.association = entity.associate(
             "127.0.0.1",
-            port,
+            bridge if isinstance(bridge, int) else bridge.port,
             ae_title="OURS",
             ext_neg=[build_role(PUSH, scu_role=True)],
             evt_handlers=handlers,  # type: ignore[arg-type]
@@ -253,7 +266,11 @@ class Asker:
         return int(status.Status)
 
     def release(self) -> None:
+        """Release; a report that is here is answered before, since pynetdicom confuses the two."""
+        if self._reports is not None and self._reports.came and isinstance(self._bridge, Committing):
+            self._bridge.settle()
         self.association.release()
+        self.association.join(PATIENCE_S)
 
 
 def asking(references: Sequence[tuple[str, str]], transaction: str) -> Dataset:

@@ -1,7 +1,7 @@
 """A real service behind the bridge, what it holds, and a peer that asks."""
 
-import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ PATIENT_ROOT = "1.2.840.10008.5.1.4.1.2.1.1"
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
 PATIENT_STUDY_ONLY = "1.2.840.10008.5.1.4.1.2.3.1"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
+PENDING = 0xFF00
 
 
 class Library:
@@ -37,18 +38,12 @@ class Library:
         settings = Settings()
         limits = IntakeLimits(settings.header_limit, settings.batch_instances, settings.batch_bytes)
         archive = ObjectArchive(MemoryStore(), MemoryIndex(), limits=limits, on_duplicate=OnDuplicate.REFUSE)
-        config = uvicorn.Config(create_app(archive, settings), port=0, log_level="warning", lifespan="on")
+        listening = socket.create_server(("127.0.0.1", 0))  # who connects early waits in its queue
+        config = uvicorn.Config(create_app(archive, settings), log_level="warning", lifespan="on")
         self._server = uvicorn.Server(config)
-        self._ground = ground
         self._archive = archive
-        self._serving = ground.begin(self._server.serve())
-        ground.run(self._started())
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/dicom-web"
-
-    async def _started(self) -> None:
-        while not self._server.started:
-            await asyncio.sleep(0.01)
+        self._serving = ground.begin(self._server.serve([listening]))
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/dicom-web"
 
     def post_parts(self, *parts: bytes) -> httpx.Response:
         """STOW-RS of these files."""
@@ -111,3 +106,9 @@ class Asker:
             yield association
         finally:
             await association.release()
+
+
+def found(answers: Answers, keyword: str) -> list[str]:
+    """One attribute of every match, of a query that went well."""
+    assert answers.final.status == 0, answers.final
+    return [str(match[keyword].value) for match in answers.matches]

@@ -82,7 +82,7 @@ def test_what_is_held_is_committed_on_the_association_of_the_request(
 ):
     bridge, reports, transaction = start(), Reports(), a_uid()
     wanted = holder.holds(250)
-    asker = Asker(bridge.port, reports, syntax=syntax)
+    asker = Asker(bridge, reports, syntax=syntax)
 
     status = asker.ask(wanted, transaction)
     report = reports.next()
@@ -101,7 +101,7 @@ def test_what_is_not_held_and_what_is_of_another_class_fails(start: Start, holde
     bridge, reports = start(), Reports()
     held, other, missing = holder.holds(2), holder.holds(1, MR_IMAGE), (CT_IMAGE, a_uid())
     wrong = (CT_IMAGE, other[0][1])
-    asker = Asker(bridge.port, reports)
+    asker = Asker(bridge, reports)
 
     asker.ask([held[0], missing, wrong, held[1]], a_uid())
     report = reports.next()
@@ -114,7 +114,7 @@ def test_what_is_not_held_and_what_is_of_another_class_fails(start: Start, holde
 
 def test_nothing_committed_has_no_list_of_what_is(start: Start):
     reports = Reports()
-    asker = Asker(start().port, reports)
+    asker = Asker(start(), reports)
 
     asker.ask([(CT_IMAGE, a_uid())], a_uid())
     report = reports.next()
@@ -136,7 +136,7 @@ def test_nothing_committed_has_no_list_of_what_is(start: Start):
 )
 def test_a_request_that_is_wrong_is_refused(start: Start, given: dict[str, Any], status: int):
     bridge, reports = start(), Reports()
-    asker = Asker(bridge.port, reports)
+    asker = Asker(bridge, reports)
 
     assert asker.ask([(CT_IMAGE, a_uid())], a_uid(), **given) == status
     asker.release()
@@ -148,7 +148,7 @@ def test_a_report_goes_to_a_peer_that_hangs_up(start: Start, holder: Holder):
     with receiver(reports) as port:
         bridge = start(peers=[modality(port)])
         holder.open.clear()
-        asker = Asker(bridge.port)
+        asker = Asker(bridge)
         asker.ask(wanted, a_uid())
         asker.release()
         holder.open.set()
@@ -162,7 +162,7 @@ def test_a_report_goes_to_a_peer_that_hangs_up(start: Start, holder: Holder):
 def test_a_report_may_go_to_a_peer_that_knows_no_roles(start: Start, holder: Holder):
     reports, wanted = Reports(), holder.holds(1)
     with receiver(reports, roles=False) as port:
-        asker = Asker(start(peers=[modality(port)]).port)
+        asker = Asker(start(peers=[modality(port)]))
         asker.ask(wanted, a_uid())
         asker.release()
 
@@ -174,7 +174,7 @@ def test_a_peer_that_is_away_is_called_again(start: Start, holder: Holder):
     wanted = [holder.holds(1), holder.holds(2)]
     bridge = start(peers=[modality(port)])
     for references in wanted:
-        asker = Asker(bridge.port)
+        asker = Asker(bridge)
         asker.ask(references, a_uid())
         asker.release()
     holder.wait_for(lambda: len(holder.asked) == 2)
@@ -190,7 +190,7 @@ def test_a_peer_that_cannot_take_a_report_gets_it_again(start: Start, holder: Ho
     reports, transaction = Reports(0x0110, 0x0110, 0x0213), a_uid()
     with receiver(reports) as port:
         bridge = start(peers=[modality(port)])
-        asker = Asker(bridge.port)
+        asker = Asker(bridge)
         asker.ask(holder.holds(1), transaction)
         asker.release()
         arrived = [reports.next() for _ in range(4)]
@@ -204,7 +204,7 @@ def test_a_peer_that_does_not_know_the_transaction_is_not_called_again(start: St
     reports = Reports(0x0115)
     with receiver(reports) as port:
         bridge = start(peers=[modality(port)])
-        asker = Asker(bridge.port)
+        asker = Asker(bridge)
         asker.ask(holder.holds(1), a_uid())
         asker.release()
         reports.next()
@@ -214,7 +214,7 @@ def test_a_peer_that_does_not_know_the_transaction_is_not_called_again(start: St
 
 def test_a_report_that_nobody_takes_is_given_up(start: Start, holder: Holder):
     bridge = start(peers=[modality(unused_port())], report_s=0.3)
-    asker = Asker(bridge.port)
+    asker = Asker(bridge)
     asker.ask(holder.holds(1), a_uid())
     asker.release()
 
@@ -227,7 +227,7 @@ def test_an_unknown_caller_gets_its_report_where_it_asked_or_not_at_all(
     caplog.set_level(logging.INFO, "isthmus.commitment")
     bridge, reports, transaction = start(), Reports(), a_uid()
     holder.open.clear()
-    asker = Asker(bridge.port, reports)
+    asker = Asker(bridge, reports)
     assert asker.ask(holder.holds(1), transaction) == 0x0000
     asker.release()
 
@@ -242,7 +242,7 @@ def test_the_same_request_again_is_the_same_transaction(start: Start, holder: Ho
     bridge, reports, transaction = start(), Reports(), a_uid()
     wanted = holder.holds(3)
     holder.open.clear()
-    first, second = Asker(bridge.port), Asker(bridge.port, reports)
+    first, second = Asker(bridge), Asker(bridge, reports)
 
     answers = [first.ask(wanted, transaction), second.ask(wanted, transaction)]
     first.release()
@@ -260,7 +260,7 @@ def test_another_request_with_an_open_transaction_uid_is_refused(start: Start, h
     bridge, reports, transaction = start(), Reports(), a_uid()
     wanted, other = holder.holds(1), holder.holds(1)
     holder.open.clear()
-    asker, late = Asker(bridge.port, reports), Asker(bridge.port)
+    asker, late = Asker(bridge, reports), Asker(bridge)
 
     answers = [asker.ask(wanted, transaction), late.ask(other, transaction)]
     late.release()
@@ -273,7 +273,7 @@ def test_another_request_with_an_open_transaction_uid_is_refused(start: Start, h
 
 def test_a_transaction_uid_may_be_used_again_after_its_report(start: Start, holder: Holder):
     bridge, reports, transaction = start(), Reports(), a_uid()
-    asker = Asker(bridge.port, reports)
+    asker = Asker(bridge, reports)
     for references in (holder.holds(1), holder.holds(2)):
         assert asker.ask(references, transaction) == 0x0000
         assert reports.next().committed == references
@@ -284,7 +284,7 @@ def test_a_transaction_uid_may_be_used_again_after_its_report(start: Start, hold
 def test_thousands_of_references_are_one_request(start: Start, holder: Holder):
     wanted = holder.holds(6000)
     reports = Reports()
-    asker = Asker(start().port, reports)
+    asker = Asker(start(), reports)
 
     assert asker.ask(wanted, a_uid()) == 0x0000
     assert reports.next().committed == wanted
@@ -293,7 +293,7 @@ def test_thousands_of_references_are_one_request(start: Start, holder: Holder):
 
 def test_more_references_than_may_be_are_refused(start: Start, holder: Holder):
     bridge = start(identifier_bytes=10_000, references=30)
-    asker = Asker(bridge.port)
+    asker = Asker(bridge)
 
     answers = [asker.ask(holder.holds(count), a_uid()) for count in (200, 31)]
     asker.release()
@@ -305,7 +305,7 @@ def test_more_references_than_may_be_are_refused(start: Start, holder: Holder):
 def test_more_transactions_than_may_be_are_refused(start: Start, holder: Holder):
     bridge = start(peers=[modality(unused_port())], transactions_per_caller=2)
     holder.open.clear()
-    asker = Asker(bridge.port)
+    asker = Asker(bridge)
 
     answers = [asker.ask(holder.holds(1), a_uid()) for _ in range(3)]
     asker.release()
@@ -316,7 +316,7 @@ def test_more_transactions_than_may_be_are_refused(start: Start, holder: Holder)
 
 def test_what_cannot_be_kept_is_not_taken(start: Start, holder: Holder):
     bridge = start()
-    asker = Asker(bridge.port)
+    asker = Asker(bridge)
     shutil.rmtree(bridge.settings.state / "commitments")
 
     assert asker.ask(holder.holds(1), a_uid()) == 0x0110
@@ -327,7 +327,7 @@ def test_what_cannot_be_kept_is_not_taken(start: Start, holder: Holder):
 def test_an_archive_that_cannot_say_is_asked_again(start: Start, holder: Holder, status: int):
     holder.statuses = [status] * 3
     wanted, reports = holder.holds(1), Reports()
-    asker = Asker(start().port, reports)
+    asker = Asker(start(), reports)
     asker.ask(wanted, a_uid())
 
     assert reports.next().committed == wanted
@@ -339,7 +339,7 @@ def test_an_archive_that_cannot_say_is_asked_again(start: Start, holder: Holder,
 def test_what_the_archive_never_says_has_failed(start: Start, holder: Holder, status: int, asked: int):
     holder.statuses = [status] * 1000
     wanted, reports = holder.holds(2), Reports()
-    asker = Asker(start(search_s=0.3).port, reports)
+    asker = Asker(start(search_s=0.3), reports)
     asker.ask(wanted, a_uid())
 
     report = reports.next()
@@ -352,7 +352,7 @@ def test_what_the_archive_never_says_has_failed(start: Start, holder: Holder, st
 def test_lists_that_are_too_long_for_the_archive_are_halved(start: Start, holder: Holder):
     holder.longest = 2000
     wanted, reports = holder.holds(150), Reports()
-    asker = Asker(start().port, reports)
+    asker = Asker(start(), reports)
     asker.ask(wanted, a_uid())
 
     assert reports.next().committed == wanted
@@ -363,7 +363,7 @@ def test_an_archive_that_caps_its_answers_is_asked_for_the_rest(start: Start, ho
     holder.cap = 7
     wanted, reports = holder.holds(20), Reports()
     missing = (CT_IMAGE, a_uid())
-    asker = Asker(start().port, reports)
+    asker = Asker(start(), reports)
     asker.ask([*wanted, missing], a_uid())
 
     report = reports.next()

@@ -82,6 +82,7 @@ def test_a_report_comes_after_a_restart(holder: Holder, tmp_path: Path, number: 
         assert asker.ask(wanted, transaction) == 0x0000
         first.end(number)
         asker.association.abort()
+        asker.association.join(PATIENCE_S)
         assert reports.arrived.empty()
         holder.open.set()
 

@@ -64,6 +64,17 @@ def test_dcmtk_decodes_the_same_samples(tmp_path, tail, name):
     assert np.abs(seen.astype(np.int64) - ours.array).max() <= (7 if tail == ".4.50" else 0)
 
 
+@pytest.mark.parametrize(
+    "pixels",
+    [grey(2), grey(5), grey(7), grey(5, signed=True), grey(8, allocated=16), grey(4, allocated=16)],
+    ids=["u2", "u5", "u7", "i5", "u8 in 16", "u4 in 16"],
+)
+def test_dcmtk_decodes_jpeg_ls_of_few_bits(tmp_path, pixels):
+    made = transcode(native(pixels), ROOT + ".4.80")
+
+    assert np.array_equal(decoded_by("dcmdjpls", made, tmp_path), pixels.array)
+
+
 def decoded_by(program: str, frame: Frame, folder: Path) -> np.ndarray:
     image = written(frame)
     image.save_as(folder / "before.dcm", enforce_file_format=True)

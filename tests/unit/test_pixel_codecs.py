@@ -1,5 +1,9 @@
 """Every encoder against every decoder, and against decoders that are not ours."""
 
+from collections.abc import Callable
+from typing import Any
+
+import imagecodecs
 import numpy as np
 import pytest
 from openjpeg.utils import decode as openjpeg_decode
@@ -181,6 +185,61 @@ def test_less_resolution_is_decoded_where_the_codestream_has_it(tail):
     assert abs(float(half.array.mean()) - float(pixels.array.mean())) < 30
     assert least.array.shape == (least.shape.rows, least.shape.columns)
     assert least.shape.rows <= 12
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_less_resolution_of_sharp_edges_does_not_wrap_around(bits, signed):
+    coarse = noise(bits, rows=16, columns=16, signed=signed).array
+    array = coarse.repeat(5, axis=0).repeat(5, axis=1)
+    kind = grey(bits, signed=signed, rows=80, columns=80).shape
+    frame = encode(Pixels(array, kind), ROOT + ".4.201")
+
+    for reduced in (1, 2, 3):
+        ours = decode(frame, reduced=reduced).array
+        theirs = imagecodecs.jpeg2k_decode(bytes(frame.payload), skipres=reduced)
+        assert np.array_equal(ours, theirs), reduced
+
+
+LOSSY_CODECS: dict[str, tuple[str, Callable[..., Any], dict[str, Any], Callable[..., Any]]] = {
+    "JPEG": (".4.51", imagecodecs.jpeg8_encode, {"level": 60, "bitspersample": 12}, imagecodecs.jpeg8_decode),
+    "JPEG 2000": (
+        ".4.91",
+        imagecodecs.jpeg2k_encode,
+        {"level": 60, "codecformat": "j2k", "reversible": False},
+        imagecodecs.jpeg2k_decode,
+    ),
+    "JPEG-LS": (".4.81", imagecodecs.jpegls_encode, {"level": 5}, imagecodecs.jpegls_decode),
+    "JPEG XL": (
+        ".4.112",
+        imagecodecs.jpegxl_encode,
+        {"lossless": False, "distance": 1.0},
+        imagecodecs.jpegxl_decode,
+    ),
+}
+
+
+def test_high_throughput_of_28_bits_is_decoded_under_either_name_and_for_less_resolution():
+    pixels = noise(28, rows=65, columns=257)
+    frame = encode(pixels, ROOT + ".4.201")
+
+    assert np.array_equal(decode(Frame(frame.payload, ROOT + ".4.203", frame.shape)).array, pixels.array)
+    assert decode(frame, reduced=1).array.size > 0
+
+
+@pytest.mark.parametrize("name", LOSSY_CODECS)
+def test_what_loss_adds_beyond_bits_stored_is_cut_off_and_does_not_wrap_around(name):
+    coarse = noise(10, rows=16, columns=16).array
+    array = coarse.repeat(5, axis=0).repeat(5, axis=1)
+    shape = FrameShape(80, 80, 1, 16, 10, 9, False, "MONOCHROME2")
+    tail, codec, options, plain = LOSSY_CODECS[name]
+    payload = bytes(codec(array, **options))
+    stored = plain(payload)
+    assert stored.max() > 1023  # or there is nothing to cut off
+
+    pixels = decode(Frame(payload, ROOT + tail, shape))
+
+    assert np.array_equal(pixels.array, stored.clip(0, 1023))
 
 
 def test_less_resolution_means_nothing_to_other_syntaxes():

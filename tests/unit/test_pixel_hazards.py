@@ -246,8 +246,32 @@ def test_colours_of_jpeg_are_what_the_codestream_says_then_what_the_data_set_say
     assert np.abs(pixels.array.astype(int) - wanted).max() <= 12
 
 
-def _bare(payload: bytes, adobe: int | None) -> bytes:
-    """Without the application segments, with components numbered 1 to 3, and the Adobe segment asked for."""
+@pytest.mark.parametrize("subsampling", ["422", "420", "440"])
+def test_halved_components_are_chroma_where_the_codestream_does_not_say_otherwise(subsampling):
+    rgb = smooth()
+    payload = _bare(bytes(imagecodecs.jpeg8_encode(rgb, level=95, subsampling=subsampling)), None)
+    shape = FrameShape(40, 48, 3, 8, 8, 7, False, "RGB")
+
+    pixels = decode(Frame(payload, ROOT + ".4.50", shape))
+
+    assert pixels.shape.photometric == "RGB"
+    assert np.abs(pixels.array.astype(int) - rgb).max() <= 12
+
+
+def test_components_that_are_named_red_green_and_blue_are_that():
+    rgb = smooth()
+    plain = imagecodecs.jpeg8_encode(rgb, level=95, subsampling="444", colorspace="rgb", outcolorspace="rgb")
+    for names in (b"RGB", b"rgb"):
+        payload = _bare(bytes(plain), None, names)
+        shape = FrameShape(40, 48, 3, 8, 8, 7, False, "YBR_FULL_422")
+
+        pixels = decode(Frame(payload, ROOT + ".4.50", shape))
+
+        assert np.abs(pixels.array.astype(int) - rgb).max() <= 12
+
+
+def _bare(payload: bytes, adobe: int | None, names: bytes = b"\1\2\3") -> bytes:
+    """Without the application segments, its components named, and with the Adobe segment asked for."""
     position = 2
     while payload[position + 1] in (0xE0, 0xEE):
         position += 2 + int.from_bytes(payload[position + 2 : position + 4])
@@ -255,7 +279,7 @@ def _bare(payload: bytes, adobe: int | None) -> bytes:
     start = bare.index(b"\xff\xc0")
     scan = bare.index(b"\xff\xda")
     for number in range(3):
-        bare[start + 10 + 3 * number] = bare[scan + 5 + 2 * number] = number + 1
+        bare[start + 10 + 3 * number] = bare[scan + 5 + 2 * number] = names[number]
     segment = b"" if adobe is None else b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0" + bytes((adobe,))
     return b"\xff\xd8" + segment + bytes(bare)
 

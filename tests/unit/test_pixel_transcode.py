@@ -189,6 +189,26 @@ def test_single_bits_are_packed_from_the_lowest_upward():
     assert payload == np.packbits(pixels.array.reshape(-1), bitorder="little").tobytes()
 
 
+def test_a_frame_that_is_only_wrapped_anew_is_as_long_as_its_shape_says():
+    frame = native(grey(8, rows=3, columns=5))
+    payload = bytes(frame.payload)
+
+    for before, after in ((ROOT + ".1.98", EXPLICIT_LE), (EXPLICIT_LE, ROOT + ".1.98")):
+        longer = transcode(Frame(payload + b"\x77" * 9, before, frame.shape), after)
+        assert longer.payload == payload
+        with pytest.raises(Undecodable):
+            transcode(Frame(payload[:-1], before, frame.shape), after)
+
+
+def test_a_frame_that_is_only_wrapped_anew_keeps_nothing_of_what_was_read_with_it():
+    frame = native(grey(8))
+    read = memoryview(bytes(frame.payload) + bytes(1 << 20))
+
+    made = transcode(Frame(read, EXPLICIT_LE, frame.shape), ROOT + ".1.98")
+
+    assert isinstance(made.payload, bytes)
+
+
 def test_the_steps_are_timed():
     steps: dict[str, float] = {}
 

@@ -13,7 +13,7 @@ from service.dicom.errors import Busy, Undecodable
 from service.dicom.syntaxes import ENCAPSULATED_UNCOMPRESSED, EXPLICIT_LE
 from service.pixels.frame import Frame
 from service.pixels.transcode import transcode
-from service.pixels.workshop import Workshop
+from service.pixels.workshop import Workshop, require_wanted
 from tests.codestreams import grey, native
 
 PATIENCE_S = 10
@@ -126,6 +126,51 @@ def test_one_who_leaves_takes_nothing_from_those_who_stay(workshop):
     assert staying.result(PATIENCE_S) == frame()
     with pytest.raises(CancelledError):
         leaving.result(0)
+
+
+class Long:
+    """Work in steps, of which there is no end while somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.step = threading.Event()
+        self.over = threading.Event()
+
+    def __call__(self) -> Frame:
+        try:
+            while True:
+                require_wanted()
+                self.step.set()
+        finally:
+            self.over.set()
+
+
+def test_long_work_stops_once_the_last_one_who_waited_has_left(workshop):
+    long = Long()
+    first, second = workshop.submit("key", long), workshop.submit("key", long)
+    assert long.step.wait(PATIENCE_S)
+
+    first.cancel()
+    long.step.clear()
+    assert long.step.wait(PATIENCE_S)
+    second.cancel()
+
+    assert long.over.wait(PATIENCE_S)
+    assert workshop.make("key", frame, timeout_s=PATIENCE_S) == frame()
+
+
+def test_long_work_stops_when_the_workshop_closes():
+    workshop, long = Workshop(threads=1, queue=1, cache_bytes=0), Long()
+    future = workshop.submit("key", long)
+    assert long.step.wait(PATIENCE_S)
+
+    workshop.close()
+
+    with pytest.raises(Busy):
+        future.result(0)
+
+
+def test_work_outside_of_a_workshop_is_always_wanted():
+    require_wanted()
 
 
 def test_a_failure_is_everybodys_and_is_not_kept(workshop):

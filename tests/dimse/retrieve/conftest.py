@@ -12,6 +12,7 @@ from bridge.remote import RemoteArchive
 from bridge.scp.echo import Echo
 from bridge.scp.listener import Listener
 from bridge.scp.retrieve import Retrieve
+from bridge.scp.service import Service
 from bridge.scp.store import Store
 from bridge.settings import ArchiveSettings, BridgeSettings, Limits, RetrieveSettings
 from tests.dimse.dimse_peers import PATIENCE_S, Bridge, Ground
@@ -39,7 +40,7 @@ def start(ground: Ground, served: Served) -> Iterator[StartRetrieving]:
     async def begin(settings: BridgeSettings) -> Bridge:
         reports: queue.Queue[AssociationReport] = queue.Queue()
         remote = RemoteArchive(settings.archive)
-        services = [Echo(), Store(remote), Retrieve(remote, settings)]
+        services: list[Service] = [Echo(), Store(remote), Retrieve(remote, settings)]
         listener = Listener(settings, services, reports.put)
         _, port = await listener.start()
         return Bridge(ground, listener, remote, port, reports)

@@ -220,12 +220,13 @@ class Destination:
         ae.network_timeout = ae.dimse_timeout = PATIENCE_S
         for sop_class, syntaxes in contexts:
             ae.add_supported_context(sop_class, list(syntaxes))
-        self._server: Any = ae.start_server(
+        server: Any = ae.start_server(
             ("127.0.0.1", 0),
             block=False,
             evt_handlers=[(evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self._established)],
         )
-        self.port: int = self._server.socket.getsockname()[1]
+        self._server: Any = server
+        self.port: int = server.socket.getsockname()[1]
 
     def peer(self, **fields: Any) -> Peer:
         fields = {"name": self.title.lower(), "ae_title": self.title, **fields}
@@ -240,7 +241,7 @@ class Destination:
         self.associations += 1
 
     def _store(self, event: evt.Event) -> int:
-        request = event.request
+        request: Any = event.request
         self.assoc = event.assoc
         instance = str(request.AffectedSOPInstanceUID)
         status = self.status(self, instance)
@@ -329,7 +330,7 @@ def fetched(
     got: list[Got] = []
 
     def store(event: evt.Event) -> int:
-        request = event.request
+        request: Any = event.request
         instance = str(request.AffectedSOPInstanceUID)
         syntax = str(event.context.transfer_syntax)
         answer = status(instance)
@@ -338,7 +339,7 @@ def fetched(
             got.append(Got(str(request.AffectedSOPClassUID), instance, syntax, data, (None, None)))
         return answer
 
-    roles = [build_role(one, scp_role=True) for one in dict(contexts)]
+    roles: list[Any] = [build_role(one, scp_role=True) for one in dict(contexts)]
     association = ae.associate("127.0.0.1", port, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, store)])
     assert association.is_established
     responses = list(association.send_c_get(identifier, model))

@@ -2,6 +2,8 @@
 
 import asyncio
 import queue
+import shutil
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from bridge.searching import pages
 from bridge.settings import ArchiveSettings, BridgeSettings, Limits
 from bridge.upper import pdu
 from bridge.upper.command import Operation, decode
+from service.dicom.criteria import Filter, Match
 from service.dicom.errors import (
     ArchiveError,
     BadRequest,
@@ -122,7 +125,7 @@ def server(ground: Ground) -> Iterator[Server]:
 def search(ground: Ground, server: Server) -> Callable[..., list[str]]:
     """The study UIDs that a search finds, page after page."""
 
-    async def run(asked: Targets, page: int) -> list[str]:
+    async def run(asked: Targets, page: int | None) -> list[str]:
         archive = RemoteArchive(ArchiveSettings(url=server.url))
         try:
             return [
@@ -195,11 +198,30 @@ def test_several_requests_follow_one_another(server, search):
     ]
 
 
+def test_of_many_attributes_fewer_matches_are_asked_at_a_time(server, search):
+    server.behave = holding(3)
+    many = Query(Level.STUDY, fields=tuple(range(0x00100010, 0x00100010 + 200)))
+
+    search(STUDIES, None)
+    search(targets(many), None)
+
+    assert [request.partition("limit=")[2] for request in server.asked] == ["500&offset=0", "100&offset=0"]
+
+
+def test_what_the_server_was_not_asked_is_filtered(server, search):
+    server.behave = holding(25)
+    two = Filter((0x00101010,), "AS", Match.ANY, ("002Y",))
+
+    assert search(Targets(STUDIES.query, STUDIES.requests, (two,))) == []
+    patient = Filter((0x00100020,), "LO", Match.ANY, ("P?2",))
+    assert search(Targets(STUDIES.query, STUDIES.requests, (patient,))) == ["1.2.12", "1.2.22"]
+
+
 @pytest.mark.parametrize("status", [204, 404])
-def test_nothing_found_is_no_error(server, search, status):
+def test_a_study_that_is_not_there_has_no_series(server, search, status):
     server.behave = answering(status)
 
-    assert search() == []
+    assert search(targets(Query(Level.SERIES, study="1.2"))) == []
 
 
 # Errors
@@ -208,6 +230,7 @@ ERRORS: list[tuple[int, type[ArchiveError], int]] = [
     (400, BadRequest, 0xA900),
     (401, NotAuthorized, 0x0124),
     (403, NotAuthorized, 0x0124),
+    (404, UpstreamFailed, 0xA700),
     (413, TooMany, 0xA700),
     (414, TooMany, 0xA700),
     (500, UpstreamFailed, 0xA700),
@@ -396,6 +419,19 @@ def test_a_cancel_amid_the_answers_ends_them(server, start):
         assert statuses(peer)[-1] == CANCELLED
     asked = len(server.asked)
     assert asked < 100
+
+
+@pytest.mark.skipif(shutil.which("findscu") is None, reason="DCMTK's findscu is not installed")
+def test_dcmtk_cancels(server, start):
+    server.behave = holding(1_000_000)
+
+    ran = subprocess.run(
+        ["findscu", "-v", "-S", "--cancel", "20", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID",
+         "127.0.0.1", str(start())],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+    assert "Received Final Find Response (Cancel" in ran.stderr
 
 
 def test_a_cancel_while_the_archive_is_waited_for_cuts_the_request(server, start):
