@@ -276,14 +276,19 @@ def _rendered() -> str:
         images count as LINEAR_EXACT. Segments are white on black. Structured reports are rendered as text,
         encapsulated documents leave in their own type, videos as their stream; other instances are answered
         406. Presentation states (greyscale, colour, pseudo-colour) are applied to the images that they
-        refer to, as far as these are kept in the same study.
+        refer to, as far as these are kept in the same study: subtraction of masks (AVG_SUB and TID, behind
+        the state's Modality LUT; frames without a counterpart as they are) and overlays in unused bits of
+        the pixels included. A mask that is shifted, linear X-ray intensities without a Modality LUT, a
+        colour state for an image with a supplemental palette, and states of other classes (blending, XA/XRF,
+        MPR, volumes) are answered 406.
 
         Media types of pictures: {_codes(PICTURES)}. Of several frames an image type shows the first, GIF
         all of them, and a multipart has a part for each. A study or a series alone is shown by one image,
         the middle one of the first series with images; in a multipart by everything that can be shown as
         asked. Without `viewport` images are not scaled. `annotation` knows `patient` and `technique`.
         `iccprofile` goes along in `image/jpeg` and `image/png`; without it colour leaves with the profile
-        that it has.
+        that it has. Conversions are relative colorimetric, by the AToB1 or AToB0 table of a profile that
+        has any, else by its primaries and curves.
 
         Thumbnails fit into 200 × 200 pixels unless `viewport` says otherwise, show the middle frame of the
         middle image, and never have anything written into them. What is no image has an icon.

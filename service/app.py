@@ -35,6 +35,7 @@ from service.web.arriving import drained
 from service.web.cors import Cors
 from service.web.finished import FinishedAnswers
 from service.web.journal import Journal
+from service.web.lag import LagMeter
 from service.web.request import House
 from service.web.rim import Admission, Crossing
 from service.web.transactions import INSTANCE, SERIES, STUDY
@@ -122,11 +123,14 @@ def create_app(
             threads=settings.pixel_threads, queue=settings.pixel_queue, cache_bytes=settings.pixel_cache
         ),
         waits=Crossing("pixels", threads=settings.pixel_waiting, queue=settings.pixel_queue),
+        lag=LagMeter(),
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        house.lag.start()
         yield
+        house.lag.stop()
         house.workshop.close()
         house.waits.close()
         house.reads.close()

@@ -78,21 +78,24 @@ def pixel_parts(
         except NotFound:
             pass
         else:
-            return held.shape.frames, partial(_frame_contents, archive, held, held.shape.frames, block_size)
+            return held.shape.frames, partial(frame_contents, archive, held, held.shape.frames, block_size)
     whole = partial(_fragments, archive, held, pixels.extent, block_size)
     return 1, lambda: iter((whole(),))
 
 
 def are_told_apart(archive: Archive, held: Held) -> bool:
-    """Whether it is known where each frame of encapsulated pixel data lies."""
+    """Whether it is known where each frame of the pixel data lies."""
+    shape, pixels = held.shape, held.pixels
+    if shape is not None and pixels is not None and not pixels.encapsulated:
+        return 0 < shape.frames * shape.frame_bits <= 8 * pixels.extent.length
     try:
         return held.shape is not None and archive.frames(held, [1, held.shape.frames]) is not None
     except NotFound:
         return False
 
 
-def _frame_contents(archive: Archive, held: Held, count: int, block_size: int) -> Iterator[Content]:
-    """The frames in order, looked up some at a time."""
+def frame_contents(archive: Archive, held: Held, count: int, block_size: int) -> Iterator[Content]:
+    """The first `count` frames in order, looked up some at a time."""
     for first in range(1, count + 1, _FRAMES_AT_ONCE):
         numbers = range(first, min(first + _FRAMES_AT_ONCE, count + 1))
         for frame in frames_of(archive, held, numbers, block_size):

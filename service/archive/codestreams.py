@@ -7,11 +7,11 @@ from functools import partial
 
 from service.archive.port import Archive
 from service.archive.reading import Content, blocks_of
-from service.dicom.errors import NotDicom
+from service.dicom.errors import NotDicom, Undecodable
 from service.dicom.fragments import frame_payload
 from service.dicom.frames import Extent
 from service.dicom.record import Held
-from service.dicom.syntaxes import BY_UID, ENCAPSULATED_UNCOMPRESSED
+from service.dicom.syntaxes import BY_UID
 
 _ITEM = 0xE000FFFE
 _ITEM_HEAD = 8
@@ -21,12 +21,17 @@ _PADDED_END = b"\xff\xd9\x00"
 _MARKED = frozenset(("image/jpeg", "image/jls", "image/jp2", "image/jpx", "image/jphc"))
 
 
-def short_codestream(read: Callable[[], Buffer], held: Held, bound: int) -> Content:
-    """The codestream of an instance's frame in the items that one `read` of `bound` bytes gives."""
+def short_codestream(
+    read: Callable[[], Buffer], held: Held, bound: int, length: int | None = None
+) -> Content:
+    """The codestream of an instance's frame in the items that one `read` of `bound` bytes gives.
+
+    `length` is that of the frame, where it is known.
+    """
 
     def measure() -> Content:
         payload = memoryview(frame_payload(read()))
-        payload = payload[: len(payload) - _padding(held, payload, len(payload))]
+        payload = payload[: _length(held, length, payload, len(payload))]
         return Content(
             len(payload), lambda: iter((payload,)), 0, lambda run: iter((payload[run.offset : run.end],))
         )
@@ -34,12 +39,19 @@ def short_codestream(read: Callable[[], Buffer], held: Held, bound: int) -> Cont
     return Content(None, lambda: measure().blocks(), bound, measure=measure)
 
 
-def codestream(archive: Archive, held: Held, items: Extent, block_size: int) -> Content:
-    """The codestream in consecutive items that lie at `items`, walked item by item."""
-    blocks = partial(_blocks, archive, held, items, block_size)
-    return Content(
-        None, blocks, items.length, measure=partial(_measured, archive, held, items, block_size, blocks)
-    )
+def codestream(
+    archive: Archive, held: Held, items: Extent, block_size: int, length: int | None = None
+) -> Content:
+    """The codestream in consecutive items that lie at `items`, walked item by item.
+
+    `length` is that of a frame, where it is known.
+    """
+    if length is None:
+        blocks = partial(_blocks, archive, held, items, block_size)
+    else:
+        blocks = partial(_first_bytes, archive, held, items, block_size, length)
+    measure = partial(_measured, archive, held, items, block_size, length, blocks)
+    return Content(None, blocks, items.length, measure=measure)
 
 
 def _blocks(archive: Archive, held: Held, items: Extent, block_size: int) -> Iterator[Buffer]:
@@ -60,19 +72,36 @@ def _blocks(archive: Archive, held: Held, items: Extent, block_size: int) -> Ite
                 yield last
             yield view[: -len(_PADDED_END)]
             last = bytes(view[-len(_PADDED_END) :])
-    yield last[: len(last) - _padding(held, last, size)]
+    yield last[: len(last) - (size - _length(held, None, last, size))]
 
 
-def _padding(held: Held, tail: Buffer, size: int) -> int:
-    """How many of the `size` bytes of a frame's fragments are padding, where that can be told.
+def _first_bytes(
+    archive: Archive, held: Held, items: Extent, block_size: int, length: int
+) -> Iterator[Buffer]:
+    """The first `length` bytes of the contents of the items. `Undecodable` if there are not so many."""
+    left = length
+    for piece in _pieces(archive, held, items):
+        if not left:
+            break
+        yield b""
+        wanted = Extent(piece.offset, min(piece.length, left))
+        left -= wanted.length
+        yield from blocks_of(archive, held, wanted, block_size)
+    _length(held, length, b"", length - left)
 
-    Codestreams have an end mark, `tail` ends in it or not; of uncompressed frames the size is known.
+
+def _length(held: Held, known: int | None, tail: Buffer, size: int) -> int:
+    """How many of the `size` bytes of a frame's fragments are the frame; the others are padding.
+
+    Codestreams have an end mark, `tail` ends in it or not; of uncompressed frames the length is known.
+    `Undecodable` if there are not so many.
     """
-    syntax = BY_UID[held.syntax]
-    if syntax.uid == ENCAPSULATED_UNCOMPRESSED and held.shape is not None:
-        return int(size == (held.shape.frame_bits + 7) // 8 + 1)
-    marked = syntax.media_type in _MARKED
-    return int(marked and bytes(memoryview(tail)[-len(_PADDED_END) :]) == _PADDED_END)
+    if known is not None:
+        if size < known:
+            raise Undecodable(f"The frame has {size} bytes; its shape needs {known}.")
+        return known
+    marked = BY_UID[held.syntax].media_type in _MARKED
+    return size - int(marked and bytes(memoryview(tail)[-len(_PADDED_END) :]) == _PADDED_END)
 
 
 def _pieces(archive: Archive, held: Held, items: Extent) -> Iterator[Extent]:
@@ -87,7 +116,12 @@ def _pieces(archive: Archive, held: Held, items: Extent) -> Iterator[Extent]:
 
 
 def _measured(
-    archive: Archive, held: Held, items: Extent, block_size: int, blocks: Callable[[], Iterator[Buffer]]
+    archive: Archive,
+    held: Held,
+    items: Extent,
+    block_size: int,
+    length: int | None,
+    blocks: Callable[[], Iterator[Buffer]],
 ) -> Content:
     """The codestream with its size, unless it is in so many pieces that it takes long to tell."""
     pieces: list[Extent] = []
@@ -95,13 +129,12 @@ def _measured(
         if len(pieces) >= _MOST_MEASURED:
             return Content(None, blocks, items.length)
         pieces.append(piece)
+    size = sum(piece.length for piece in pieces)
+    tail: Buffer = b""
     if pieces and pieces[-1].length >= len(_PADDED_END):
-        last = pieces[-1]
-        tail = archive.read(held, Extent(last.end - len(_PADDED_END), len(_PADDED_END)))
-        size = sum(piece.length for piece in pieces)
-        pieces[-1] = Extent(last.offset, last.length - _padding(held, tail, size))
+        tail = archive.read(held, Extent(pieces[-1].end - len(_PADDED_END), len(_PADDED_END)))
     run = _Pieces(archive, held, pieces, block_size)
-    whole = Extent(0, sum(piece.length for piece in pieces))
+    whole = Extent(0, _length(held, length, tail, size))
     return Content(whole.length, partial(run, whole), items.length, run)
 
 

@@ -13,7 +13,7 @@ from service.dicom.errors import BadRequest, NotFound
 from service.dicom.frames import Extent, PixelPlace, PixelShape, merge
 from service.dicom.record import Held
 from service.dicom.reencode import swapped
-from service.dicom.syntaxes import BY_UID
+from service.dicom.syntaxes import BY_UID, ENCAPSULATED_UNCOMPRESSED
 from service.dicom.vr import WORD
 
 _GAP = 16 << 10
@@ -58,9 +58,12 @@ def _encapsulated(archive: Archive, held: Held, numbers: Sequence[int], block_si
 def _encapsulated_content(
     archive: Archive, held: Held, windows: "_Windows", items: Extent, block_size: int
 ) -> Content:
+    length = None
+    if held.syntax == ENCAPSULATED_UNCOMPRESSED and held.shape is not None:
+        length = (held.shape.frame_bits + 7) // 8
     if items.length <= block_size:
-        return short_codestream(partial(windows.read, items), held, items.length)
-    return codestream(archive, held, items, block_size)
+        return short_codestream(partial(windows.read, items), held, items.length, length)
+    return codestream(archive, held, items, block_size, length)
 
 
 def _native(

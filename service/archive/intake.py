@@ -30,6 +30,7 @@ from service.store.port import ObjectStore, Upload
 
 _AVAILABLE_SYNTAXES = 0x00083002
 _SETTLED_AFTER_S = 30.0
+_LARGE = 4 << 20
 _log = logging.getLogger("isthmus.intake")
 
 
@@ -52,6 +53,14 @@ class _Arriving:
     scan: Scan
     size: int = 0
     error: ArchiveError | None = None
+    object_key: str = ""
+
+    def tell_name(self) -> None:
+        """Tell the store the object's name once it is known: a large body need not wait here then."""
+        key = self.scan.key
+        if key is not None:
+            self.object_key = new_object_key(key)
+            self.upload.name(self.object_key)
 
     def drop(self) -> None:
         """Let go of its bytes."""
@@ -122,6 +131,8 @@ class ObjectIntake:
         try:
             arriving.size += len(block)
             arriving.scan.push(block)
+            if not arriving.object_key and arriving.size >= _LARGE:
+                arriving.tell_name()
             arriving.upload.write(block)
         except Exception as error:
             arriving.error = _as_archive_error(error)
@@ -136,7 +147,7 @@ class ObjectIntake:
         try:
             scanned = arriving.scan.finish()
             self._admit(scanned)
-            record = _record(scanned, arriving.size)
+            record = _record(scanned, arriving.size, arriving.object_key)
             known = self._known(scanned)
         except Exception as error:
             arriving.drop()
@@ -192,7 +203,7 @@ class ObjectIntake:
         """Hand the last complete object to the writers, unless too much waits for them already."""
         waiting = [one for one in self._batch.pending if one.written is None]
         for one in waiting:
-            one.written = self._writers.submit(one.upload.commit, one.record.object_key)
+            one.written = self._writers.submit(one.upload.commit, one.record.object_key, one.record.digest)
         unwritten = 0
         for one in reversed(self._batch.pending):
             if one.written is not None and not one.written.done():
@@ -207,7 +218,7 @@ class ObjectIntake:
         for one in batch.pending:
             try:
                 if one.written is None:
-                    one.upload.commit(one.record.object_key)
+                    one.upload.commit(one.record.object_key, one.record.digest)
                 else:
                     one.written.result()
                 durable.append(one)
@@ -243,7 +254,8 @@ class ObjectIntake:
             return
 
 
-def _record(scanned: Scanned, size: int) -> InstanceRecord:
+def _record(scanned: Scanned, size: int, object_key: str) -> InstanceRecord:
+    """The row of an object; `object_key` is empty where the store was told no name yet."""
     elements = dict(scanned.elements)
     elements[_AVAILABLE_SYNTAXES] = b'"00083002":{"vr":"UI","Value":[' + SYNTAXES_SLOT + b"]}"
     document = b"{" + b",".join(elements[tag] for tag in sorted(elements)) + b"}"
@@ -253,7 +265,7 @@ def _record(scanned: Scanned, size: int) -> InstanceRecord:
         key=scanned.key,
         sop_class=scanned.sop_class,
         syntax=scanned.syntax.uid,
-        object_key=new_object_key(scanned.key),
+        object_key=object_key or new_object_key(scanned.key),
         place="",
         size=size,
         digest=scanned.digest,

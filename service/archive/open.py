@@ -2,17 +2,23 @@
 
 from service.archive.intake import IntakeLimits
 from service.archive.objects import ObjectArchive
+from service.index.open import is_nearby as index_is_nearby
 from service.index.open import open_index
 from service.index.port import OnDuplicate
 from service.settings import Settings
-from service.store.open import open_store
+from service.store.open import is_nearby, open_store
 
 
 def open_archive(settings: Settings) -> ObjectArchive:
     """The archive on the store and index that `settings` name. `SettingError` names a wrong setting."""
     return ObjectArchive(
-        open_store(settings.store),
-        open_index(settings.index),
+        open_store(
+            settings.store,
+            s3_endpoint=settings.s3_endpoint,
+            s3_client=settings.s3_client,
+            connections=settings.read_threads + settings.store_threads + settings.write_threads,
+        ),
+        open_index(settings.index, connections=settings.index_connections),
         limits=IntakeLimits(
             header_limit=settings.header_limit,
             batch_instances=settings.batch_instances,
@@ -20,4 +26,5 @@ def open_archive(settings: Settings) -> ObjectArchive:
         ),
         on_duplicate=OnDuplicate(settings.on_duplicate),
         write_threads=settings.write_threads,
+        nearby=is_nearby(settings.store) and index_is_nearby(settings.index),
     )

@@ -108,7 +108,7 @@ class _Remade:
         length = (bits * self._frames + 7) // 8
         head = element_head(_PIXEL_DATA, pixel_data_vr(self._syntax, first.shape), length + length % 2)
         payloads = _of_one_shape(first, frames)
-        yield from self._before(first.shape, None, {})
+        yield from self._before(first.shape, None, self._overlays())
         yield head
         yield from payloads if bits % 8 == 0 else _bit_by_bit(payloads, bits)
         yield b"\0" * (length % 2)
@@ -212,10 +212,12 @@ class _Remade:
 
     def _overlays(self) -> "dict[int, Change]":
         """Overlays in bits that no codec keeps, which move out of the pixels (PS3.5 8.1.2)."""
-        if self._plan.act is not Act.DECODE_ENCODE or BY_UID[self._held.syntax].encapsulated:
+        if self._plan.act is not Act.DECODE_ENCODE:
             return {}
-        from service.pixels.embedded import embedded_overlays, extracted
+        from service.pixels.embedded import embedded_overlays, extracted, keeps_all_bits
 
+        if not keeps_all_bits(self._held.syntax):
+            return {}
         found = embedded_overlays(self._attributes)
         if not found:
             return {}

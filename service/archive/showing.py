@@ -1,6 +1,7 @@
 """What showing an instance takes from the archive: its attributes, and a frame as samples."""
 
 import time
+from collections.abc import Iterator, Sequence
 
 import orjson
 
@@ -68,16 +69,47 @@ def stored_shape(held: Held) -> FrameShape:
     return shape
 
 
+def stored_frames(archive: Archive, held: Held, numbers: Sequence[int], block_size: int) -> Iterator[Frame]:
+    """The frames with these numbers, counted from 1, each read when it is wanted.
+
+    They are looked up at once, and a deflated object is inflated once. `NotFound` if one is not there.
+    """
+    shape = stored_shape(held)
+    for found in frames_of(archive, held, numbers, block_size):
+        bound = found.content.bound
+        if bound is not None and bound > 2 * MOST_FRAME_BYTES:
+            raise NotAcceptable("The frame's codestream is larger than any that is decoded here.")
+        blocks = list(found.content.blocks())
+        payload = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        yield Frame(payload, source_syntax(held), shape)
+
+
 def stored_frame(archive: Archive, held: Held, number: int, block_size: int) -> Frame:
     """Frame `number`, counted from 1, read in one run. `NotFound` if it is not there."""
-    shape = stored_shape(held)
-    (found,) = frames_of(archive, held, [number], block_size)
-    bound = found.content.bound
-    if bound is not None and bound > 2 * MOST_FRAME_BYTES:
-        raise NotAcceptable("The frame's codestream is larger than any that is decoded here.")
-    blocks = list(found.content.blocks())
-    payload = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-    return Frame(payload, source_syntax(held), shape)
+    return next(stored_frames(archive, held, [number], block_size))
+
+
+class StoredStack:
+    """The frames of a stored image, read one at a time; see `service.pixels.stack.Stack`."""
+
+    def __init__(self, archive: Archive, held: Held, block_size: int, steps: Steps) -> None:
+        self._archive = archive
+        self._held = held
+        self._block_size = block_size
+        self._steps = steps
+
+    @property
+    def count(self) -> int:
+        """How many frames there are."""
+        return self._held.shape.frames if self._held.shape is not None else 0
+
+    def stored(self, number: int) -> Frame:
+        """A frame as it is stored."""
+        return stored_frame(self._archive, self._held, number, self._block_size)
+
+    def pixels(self, number: int) -> Pixels:
+        """The samples of a frame."""
+        return stored_pixels(self._archive, self._held, number, self._block_size, self._steps)
 
 
 def stored_pixels(
@@ -87,13 +119,28 @@ def stored_pixels(
 
     `NotAcceptable` if it cannot be decoded.
     """
-    begun = time.perf_counter()
-    frame = stored_frame(archive, held, number, block_size)
-    read = time.perf_counter()
-    try:
-        pixels = decode(frame, reduced=reduced)
-    except MemoryError as cause:
-        raise NotAcceptable("The frame takes more memory to decode than there is.") from cause
-    steps["read"] = steps.get("read", 0.0) + read - begun
-    steps["decode"] = steps.get("decode", 0.0) + time.perf_counter() - read
-    return pixels
+    return next(each_pixels(archive, held, [number], block_size, steps, reduced=reduced))
+
+
+def each_pixels(
+    archive: Archive,
+    held: Held,
+    numbers: Sequence[int],
+    block_size: int,
+    steps: Steps,
+    *,
+    reduced: int = 0,
+) -> Iterator[Pixels]:
+    """The samples of the frames with these numbers, as `stored_pixels` has them, on one way through them."""
+    frames = stored_frames(archive, held, numbers, block_size)
+    for _ in numbers:
+        begun = time.perf_counter()
+        frame = next(frames)
+        read = time.perf_counter()
+        try:
+            pixels = decode(frame, reduced=reduced)
+        except MemoryError as cause:
+            raise NotAcceptable("The frame takes more memory to decode than there is.") from cause
+        steps["read"] = steps.get("read", 0.0) + read - begun
+        steps["decode"] = steps.get("decode", 0.0) + time.perf_counter() - read
+        yield pixels

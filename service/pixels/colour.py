@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.dicom.errors import NotAcceptable
 from service.pixels.attributes import Attributes
 from service.pixels.frame import Pixels
 from service.pixels.lookup import Lookup, entry_count, lookup_of
 
 RED_DESCRIPTOR, RED_DATA, RED_SEGMENTS = 0x00281101, 0x00281201, 0x00281221
 _PIXEL_PRESENTATION = 0x00089205
+_BLOCK = 1 << 16  # pixels converted at once
 
 Image = NDArray[np.uint8]
 """Rows × columns of grey, or rows × columns × 3 of red, green and blue."""
@@ -61,14 +63,27 @@ def is_supplemental(attributes: Attributes) -> bool:
     return attributes.text(_PIXEL_PRESENTATION) in ("COLOR", "MIXED") and RED_DESCRIPTOR in attributes
 
 
+def supplemented(pixels: Pixels, attributes: Attributes, levels: Image) -> Image:
+    """Grey levels, with the values from the palette's first on in its colours (PS3.3 C.7.6.19)."""
+    palette = palette_of(attributes, signed=pixels.shape.signed)
+    if palette is None:
+        return levels
+    coloured = (pixels.array >= palette.first)[..., None]
+    return np.where(coloured, palette.apply(pixels.array), levels[..., None])
+
+
 def to_rgb(pixels: Pixels) -> Image:
     """Colour pixels of any photometric interpretation but PALETTE COLOR as RGB of 8 bits."""
     array, shape = pixels.array, pixels.shape
     array = array[..., :3]
+    if array.dtype.kind == "f":
+        raise NotAcceptable("There is no picture of colours in floating point (PS3.3 C.7.6.24).")
     converted = _CONVERSIONS.get(shape.photometric)
     if shape.bits_stored > 8 and shape.photometric != "YBR_RCT":
         array = array >> (shape.bits_stored - 8)
     if converted is None:
+        if shape.bits_stored < 8:
+            array = array.astype(np.uint16) * 255 // ((1 << shape.bits_stored) - 1)
         return _narrow(array)
     return converted(array)
 
@@ -187,15 +202,18 @@ def _from_partial(array: NDArray[Any]) -> Image:
 def _from_luma(
     array: NDArray[Any], gain: float, black: float, red: float, blue_less: float, red_less: float, blue: float
 ) -> Image:
-    luma, cb, cr = (array[..., channel].astype(np.float32) for channel in range(3))
-    luma = (luma - np.float32(black)) * np.float32(gain) + np.float32(0.5)
     centre = np.float32(0 if array.dtype.kind == "i" else 128)
-    cb -= centre
-    cr -= centre
     picture = np.empty(array.shape, np.uint8)
-    picture[..., 0] = np.clip(luma + cr * np.float32(red), 0, 255)
-    picture[..., 1] = np.clip(luma - cb * np.float32(blue_less) - cr * np.float32(red_less), 0, 255)
-    picture[..., 2] = np.clip(luma + cb * np.float32(blue), 0, 255)
+    at_once = max(1, _BLOCK // array.shape[1])  # rows: in floating point they take four times their room
+    for start in range(0, array.shape[0], at_once):
+        rows = slice(start, start + at_once)
+        luma, cb, cr = (array[rows, :, channel].astype(np.float32) for channel in range(3))
+        luma = (luma - np.float32(black)) * np.float32(gain) + np.float32(0.5)
+        cb -= centre
+        cr -= centre
+        picture[rows, :, 0] = np.clip(luma + cr * np.float32(red), 0, 255)
+        picture[rows, :, 1] = np.clip(luma - cb * np.float32(blue_less) - cr * np.float32(red_less), 0, 255)
+        picture[rows, :, 2] = np.clip(luma + cb * np.float32(blue), 0, 255)
     return picture
 
 

@@ -4,20 +4,24 @@ Native syntaxes keep these bits. Codecs cannot, so the planes move to Overlay Da
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.dicom.errors import Undecodable
-from service.dicom.syntaxes import EXPLICIT_BE
+from service.dicom.syntaxes import BY_UID, ENCAPSULATED_UNCOMPRESSED, EXPLICIT_BE, ROOT
 from service.pixels.attributes import Attributes
 from service.pixels.changes import Change, shape_of
-from service.pixels.frame import Frame
+from service.pixels.codecs import decode
+from service.pixels.frame import Frame, FrameShape
+from service.pixels.native import pack
 
 Plane = NDArray[np.bool_]
 """Rows × columns."""
 
+# What packs bytes, and knows nothing of Bits Stored: RLE, Deflated Image Frame.
+_KEEP_ALL_BITS = (ROOT + ".5", ROOT + ".8.1", ENCAPSULATED_UNCOMPRESSED)
 _GROUPS = range(0x6000, 0x6020, 2)
 _FRAMES, _BITS_ALLOCATED, _BIT_POSITION, _DATA = 0x0015, 0x0100, 0x0102, 0x3000
 
@@ -30,8 +34,10 @@ class EmbeddedOverlay:
     bit: int
 
     def plane(self, frame: Frame) -> Plane:
-        """The overlay over a native frame of one sample a pixel, of 8 to 32 bits."""
+        """The overlay over a frame of one sample a pixel, of 8 to 32 bits, every one of which is kept."""
         shape = frame.shape
+        if BY_UID[frame.syntax].encapsulated:
+            frame = pack(decode(replace(frame, shape=_whole_words(shape))))
         data = np.frombuffer(frame.payload, np.uint8)
         if shape.bits_allocated not in (8, 16, 32) or len(data) < shape.native_bytes:
             raise Undecodable("The frame is too short for its shape.")
@@ -56,6 +62,17 @@ def embedded_overlays(attributes: Attributes) -> tuple[EmbeddedOverlay, ...]:
         if bit not in used and 0 <= bit < allocated:
             found.append(EmbeddedOverlay(group, bit))
     return tuple(found)
+
+
+def keeps_all_bits(syntax: str) -> bool:
+    """Whether frames in a transfer syntax hold the bits that pixels do not use."""
+    return not BY_UID[syntax].encapsulated or syntax in _KEEP_ALL_BITS
+
+
+def _whole_words(shape: FrameShape) -> FrameShape:
+    """A shape in which every bit allocated is one of the pixel."""
+    bits = shape.bits_allocated
+    return shape.becoming(bits_stored=bits, high_bit=bits - 1, signed=False, photometric="MONOCHROME2")
 
 
 def extracted(planes: Mapping[EmbeddedOverlay, Sequence[Plane]]) -> dict[int, Change]:

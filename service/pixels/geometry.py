@@ -17,6 +17,7 @@ LARGEST_AREA = 1 << 24
 
 _ASPECT_RATIO = 0x00280034
 _SPACINGS = (0x00280030, 0x00181164, 0x00182010)
+_THINNEST = 1e-6  # of a region, in pixels: what is thinner holds nothing, and cannot be reckoned with
 _PIXEL_MEASURES = 0x00289110
 _SQUARE_WITHIN = 0.01
 _STRANGEST_ASPECT = 10.0
@@ -97,7 +98,7 @@ def place(viewport: Viewport, rows: int, columns: int, aspect: float = 1.0) -> P
     region = viewport.region
     x, width, flip_x = _span(region.x, region.width, columns, region.relative)
     y, height, flip_y = _span(region.y, region.height, rows, region.relative)
-    if width <= 0 or height <= 0:
+    if width < _THINNEST or height < _THINNEST:
         raise BadRequest("The region lies outside of the image.")
     if viewport.width is None and viewport.height is None:
         # Not scaled: whole pixels, those that the region touches.

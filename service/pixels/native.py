@@ -50,11 +50,14 @@ def pack(pixels: Pixels, planar: int = 0) -> Frame:
 
 
 def rewrap(frame: Frame) -> Frame:
-    """A native frame in Explicit VR Little Endian, every bit of it kept."""
-    width = frame.shape.bits_allocated // 8
-    payload = frame.payload
+    """A native frame in Explicit VR Little Endian, every bit of it kept; what is behind it is cut off."""
+    width, size = frame.shape.bits_allocated // 8, frame.shape.native_bytes
+    whole = memoryview(frame.payload).cast("B")[:size]
+    if len(whole) < size:
+        raise Undecodable(f"The frame has {len(whole)} bytes; its shape needs {size}.")
+    payload: Buffer = whole
     if frame.syntax == EXPLICIT_BE and width > 1:
-        data = np.frombuffer(payload, np.uint8)
+        data = np.frombuffer(whole, np.uint8)
         data = data[: len(data) - len(data) % width]
         payload = data.view(f">u{width}").astype(f"<u{width}").tobytes()
     return Frame(payload, EXPLICIT_LE, frame.shape)
@@ -82,6 +85,18 @@ def settle(stored: NDArray[Any], shape: FrameShape) -> Pixels:
     if array.dtype != wanted:
         array = array.view(wanted)
     return Pixels(np.ascontiguousarray(array), true)
+
+
+def clipped(stored: NDArray[Any], shape: FrameShape) -> NDArray[Any]:
+    """What a codec with loss gives, cut off at the ends of Bits Stored, which its ringing may overstep.
+
+    `settle` would let it wrap around. Where the sign is only in the bits, they are left as they are.
+    """
+    if stored.dtype.kind != ("i" if shape.signed else "u"):
+        return stored
+    low = -(1 << shape.bits_stored - 1) if shape.signed else 0
+    within: NDArray[Any] = np.clip(stored, low, low + (1 << shape.bits_stored) - 1)
+    return within
 
 
 def narrowed(pixels: Pixels) -> Samples:

@@ -84,7 +84,7 @@ class _Takes:
 _OCTETS_AND_WORDS = frozenset((8, 16))
 _WAVELET = frozenset((1, 8, 16, 32))
 # OpenJPEG loses bits of noise from 24 bits on, and reads HTJ2K up to 28; with a sign, what is
-# nearly lossless in JPEG-LS would wrap around at zero.
+# nearly lossless in JPEG-LS would wrap around at zero, and below 8 bits many decoders take it wrong.
 _TAKES: Mapping[str, _Takes] = {
     ROOT + tail: takes
     for tail, takes in (
@@ -93,7 +93,7 @@ _TAKES: Mapping[str, _Takes] = {
         (".4.57", _Takes(_INDEXED, _OCTETS_AND_WORDS, range(2, 17))),
         (".4.70", _Takes(_INDEXED, _OCTETS_AND_WORDS, range(2, 17))),
         (".4.80", _Takes(_INDEXED, _OCTETS_AND_WORDS, range(2, 17))),
-        (".4.81", _Takes(_GREY, _OCTETS_AND_WORDS, range(2, 17), signed=False, lossy=True)),
+        (".4.81", _Takes(_GREY, _OCTETS_AND_WORDS, range(8, 17), signed=False, lossy=True)),
         (".4.90", _Takes(_INDEXED, _WAVELET, range(1, 23))),
         (".4.91", _Takes(_GREY, _OCTETS_AND_WORDS, range(2, 17), lossy=True)),
         (".4.201", _Takes(_INDEXED, _WAVELET, range(1, 29))),
@@ -121,7 +121,9 @@ def plan(stored: str, shape: FrameShape, asked: str) -> Plan:
         return _refused(asked, "Nothing leaves in this transfer syntax over the web.")
     if source.form is Form.VIDEO or target.form is Form.VIDEO:
         return _refused(asked, "Video is sent as it is stored.")
-    if (stored, asked) in _ALSO or (stored, asked) in _RECOMPRESSED:
+    # Of the lossy syntaxes none has palettes, be they kept or not (PS3.5 tables 8.2.3-1, 8.2.4-1).
+    also = (stored, asked) in _ALSO and not (target.lossy and shape.photometric == "PALETTE COLOR")
+    if also or (stored, asked) in _RECOMPRESSED:
         return Plan(Act.REWRAP, asked)
     if stored not in _DECODED:
         return _refused(asked, f"{source.name} is not decoded here.")

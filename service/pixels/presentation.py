@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.dicom.errors import NotAcceptable
+from service.dicom.errors import NotAcceptable, Undecodable
 from service.pixels.attributes import Attributes
-from service.pixels.colour import Image, palette_of, to_rgb
+from service.pixels.colour import Image, is_supplemental, palette_of, supplemented, to_rgb
+from service.pixels.drawing import Mask
+from service.pixels.embedded import embedded_overlays, keeps_all_bits
 from service.pixels.frame import FrameShape, Pixels
 from service.pixels.geometry import LARGEST_AREA, LARGEST_SIDE, Placement, Viewport, place
 from service.pixels.graphics import Surface, draw_annotations
@@ -14,12 +16,15 @@ from service.pixels.lookup import Lookup, read_lookup
 from service.pixels.overlays import Overlay, overlays_of
 from service.pixels.references import applies, lab_to_rgb
 from service.pixels.shutters import PRESENTATION_VALUE, hidden_by
+from service.pixels.stack import Stack
+from service.pixels.subtraction import is_subtracted, require_logarithmic, subtraction_of
 from service.pixels.voi import (
     MODALITY_LUT_SEQUENCE,
     PRESENTATION_LUT_SHAPE,
     VOI_LUT_SEQUENCE,
     Grey,
     Rescale,
+    Values,
     Window,
     may_be_negative,
     rescale_of,
@@ -46,9 +51,13 @@ _LAYER_GREY, _LAYER_COLOUR = 0x00700066, 0x00700401
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A presentation state, by its attributes. `NotAcceptable` for a class that is not in `APPLIED`."""
+    """A presentation state, by its attributes. `NotAcceptable` for a class that is not in `APPLIED`.
+
+    `stack` are the frames of the image that it is applied to, which some states need more than one of.
+    """
 
     attributes: Attributes
+    stack: Stack | None = None
 
     def __post_init__(self) -> None:
         if self.attributes.text(0x00080016) not in APPLIED:
@@ -64,7 +73,7 @@ class State:
         rows, columns = toned.shape[:2]
         layers = self._layers(toned.ndim == 3)
         for overlay, value in self._active_overlays(image, layers):
-            toned[overlay.mask(rows, columns, frame)] = value
+            toned[self._mask(overlay, image, rows, columns, frame)] = value
         hidden = hidden_by(self.attributes, rows, columns)
         if hidden is not None:
             toned[hidden] = self._shutter_value(toned.ndim == 3)
@@ -80,19 +89,61 @@ class State:
     def _toned(self, pixels: Pixels, image: Attributes, frame: int) -> Image:
         """The image in its own size, its values as the state maps them."""
         shape, kind = pixels.shape, self.attributes.text(0x00080016)
-        if kind == COLOUR or pixels.array.ndim == 3:
-            palette = palette_of(image, signed=shape.signed) if shape.photometric == "PALETTE COLOR" else None
+        coloured, numbered = is_supplemental(image), shape.photometric == "PALETTE COLOR"
+        if coloured and kind == COLOUR:
+            raise NotAcceptable("Color presentation states are not for images that are grey in part.")
+        own_colours = kind == COLOUR or pixels.array.ndim == 3 or numbered
+        if is_subtracted(self.attributes) and (own_colours or coloured):
+            raise NotAcceptable("The presentation state subtracts frames, which is for grey images.")
+        if own_colours:
+            palette = palette_of(image, signed=shape.signed) if numbered else None
             if pixels.array.ndim == 3:
                 return to_rgb(pixels).copy()
             if palette is not None:
                 return palette.apply(pixels.array)
-        levels = to_grey(pixels.array, self._grey(image, shape, frame))
+        levels = self._levels(pixels, image, frame)
         if kind == PSEUDO_COLOUR:
             palette = palette_of(self.attributes)
             if palette is not None:
                 top = len(palette.colours) - 1
                 return replace(palette, first=0).apply((levels.astype(np.uint32) * top + 127) // 255)
-        return levels
+        # The palette's values are as they are, whatever is done to the grey ones (PS3.4 N.2).
+        return supplemented(pixels, image, levels) if coloured and kind == GREYSCALE else levels
+
+    def _levels(self, pixels: Pixels, image: Attributes, frame: int) -> Image:
+        """The grey levels of a frame; what is subtracted is so behind the modality LUT (PS3.4 N.2.1.2)."""
+        grey = self._grey(image, pixels.shape, frame)
+        if not is_subtracted(self.attributes):
+            return to_grey(pixels.array, grey)
+        if self.stack is None:
+            raise NotAcceptable("The presentation state subtracts frames that are not at hand.")
+        identity = isinstance(grey.modality, Rescale) and grey.modality == Rescale()
+        require_logarithmic(image, transformed=not identity)
+        stack, subtraction = self.stack, subtraction_of(self.attributes, frame, self.stack.count)
+        if subtraction is None:
+            return to_grey(pixels.array, grey)
+
+        def values(number: int) -> Values:
+            array = pixels.array if number == frame else stack.pixels(number).array
+            return grey.modality_values(array.astype(np.float64))
+
+        low, high = grey.span or (0.0, 0.0)
+        subtracted = replace(grey, modality=Rescale(), span=(low - high, high - low))
+        return to_grey(subtraction.of(values), subtracted)
+
+    def _mask(self, overlay: Overlay, image: Attributes, rows: int, columns: int, frame: int) -> Mask:
+        """The bits of an overlay, also of one in bits of the stored pixels themselves."""
+        if not overlay.has_data and self.stack is not None:
+            inside = [one for one in embedded_overlays(image) if one.group == overlay.group]
+            stored = self.stack.stored(frame) if inside else None
+            if stored is not None and keeps_all_bits(stored.syntax):
+                try:
+                    plane = inside[0].plane(stored)
+                except Undecodable as cause:
+                    raise NotAcceptable("The overlay in the image's pixels cannot be read.") from cause
+                if plane.shape == (rows, columns):
+                    return plane
+        return overlay.mask(rows, columns, frame)
 
     def _grey(self, image: Attributes, shape: FrameShape, frame: int) -> Grey:
         """The state's own chain: what it does not name is identity, whatever the image says (PS3.4 N.2.1)."""
@@ -103,7 +154,7 @@ class State:
         for item in self.attributes.items(_SOFTCOPY_VOI_LUT_SEQUENCE):
             if applies(item, image, frame):
                 table = item.item(VOI_LUT_SEQUENCE)
-                negative = may_be_negative(modality, shape)
+                negative = may_be_negative(modality, shape) or is_subtracted(self.attributes)
                 voi = window_of(item) or (None if table is None else read_lookup(table, signed=negative))
                 break
         shown = self.attributes.item(_PRESENTATION_LUT_SEQUENCE)

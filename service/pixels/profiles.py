@@ -1,6 +1,7 @@
 """ICC profiles of pictures: which one goes along, and the way to another one (PS3.18 8.3.5.1.5, ICC.1).
 
-Profiles of three primaries and curves are converted; such are those of cameras and most scanners.
+Profiles of three primaries and curves, such as those of cameras and most scanners, are converted here; those
+of tables by the codecs.
 """
 
 import functools
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from service.dicom.errors import NotAcceptable
 from service.pixels.attributes import Attributes
+from service.pixels.codecs.colours import converted
 from service.pixels.colour import Image
 
 _ICC_PROFILE, _OPTICAL_PATH_SEQUENCE = 0x00282000, 0x00480105
 _HEADER_BYTES = 128
 _STEPS = 65536
 _CURVE_POINTS = 1024
+_TABLES = frozenset((b"A2B0", b"A2B1", b"A2B2"))
 
 Floats = NDArray[np.float64]
 
@@ -74,6 +77,8 @@ def with_profile(image: Image, own: bytes | None, asked: str | None) -> tuple[Im
         return image, own
     if asked == "yes":
         return image, own or standard_profile("srgb")
+    if own is not None and _TABLES & _tags(own).keys():  # which come before primaries (ICC.1 8.3.2)
+        return converted(image, own, standard_profile(asked)), standard_profile(asked)
     source = _standard("srgb") if own is None else read_space(own)
     if source is None:
         raise NotAcceptable("The image's colour profile cannot be converted here; iccprofile=yes sends it.")

@@ -5,14 +5,12 @@ Modality, value of interest, inversion; or palette; or YBR to RGB. Then cut and 
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from service.dicom.errors import NotAcceptable
 from service.pixels.annotation import Corner, burn
 from service.pixels.asking import Asked
 from service.pixels.attributes import Attributes
 from service.pixels.captions import patient_lines, technique_lines
-from service.pixels.colour import Image, Palette, is_supplemental, palette_of, to_rgb
+from service.pixels.colour import Image, is_supplemental, palette_of, supplemented, to_rgb
 from service.pixels.frame import FrameShape, Pixels
 from service.pixels.geometry import Placement, Region, Viewport, pixel_aspect, place
 from service.pixels.presentation import State
@@ -93,7 +91,7 @@ def picture_of(
             return palette.apply(array)
     grey = grey_for(attributes, shape, frame, window)
     levels = to_grey(array, grey if span is None or grey.span is not None else replace(grey, span=span))
-    return _supplemented(pixels, attributes, levels) if is_supplemental(attributes) else levels
+    return supplemented(pixels, attributes, levels) if is_supplemental(attributes) else levels
 
 
 def grey_for(attributes: Attributes, shape: FrameShape, frame: int, window: Window | None = None) -> Grey:
@@ -122,15 +120,6 @@ def span_of(pixels: Pixels, attributes: Attributes, frame: int = 1) -> tuple[flo
         return None
     grey = grey_for(attributes, pixels.shape, frame)
     return occurring(pixels.array, grey) if grey.voi is None and grey.span is None else None
-
-
-def _supplemented(pixels: Pixels, attributes: Attributes, levels: Image) -> Image:
-    """Grey levels, with the values from the palette's first on in its colours (PS3.3 C.7.6.19)."""
-    palette: Palette | None = palette_of(attributes, signed=pixels.shape.signed)
-    if palette is None:
-        return levels
-    coloured = (pixels.array >= palette.first)[..., None]
-    return np.where(coloured, palette.apply(pixels.array), levels[..., None])
 
 
 def _presented(

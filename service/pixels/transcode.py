@@ -67,7 +67,8 @@ def _rewrapped(frame: Frame, syntax: str) -> Frame:
         carried = native.rewrap(frame)
     if syntax == _DEFLATED_FRAME:
         return deflated(carried)
-    return Frame(carried.payload, syntax, carried.shape)
+    # Of its own: the stored one may be a part of what was read at once, all of which it would keep.
+    return Frame(bytes(carried.payload), syntax, carried.shape)
 
 
 def _encoded(pixels: Pixels, stored: FrameShape, syntax: str, quality: int, near: int) -> Frame:

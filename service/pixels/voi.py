@@ -224,12 +224,21 @@ def to_grey(array: NDArray[Any], grey: Grey) -> NDArray[np.uint8]:
         span = (0.0, 0.0) if grey.voi is not None else occurring(array, grey)
     within = integer and array.dtype.itemsize <= _TABLE_BITS // 8 and high - low < max(array.size, 256)
     if not within:
-        return grey.levels(array, span)
+        return _one_by_one(array, grey, span)
     unsigned = np.dtype(f"u{array.dtype.itemsize}")
     values = np.arange(low, high + 1, dtype=np.int64)
     table = np.zeros(1 << 8 * array.dtype.itemsize, np.uint8)
     table[values.astype(unsigned)] = grey.levels(values, span)
     return looked_up(table, array.view(unsigned))
+
+
+def _one_by_one(array: NDArray[Any], grey: Grey, span: tuple[float, float]) -> NDArray[np.uint8]:
+    """The grey level of each value for itself, block by block: on the way they are several times as wide."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    found = np.empty(flat.shape, np.uint8)
+    for start in range(0, flat.size, _BLOCK):
+        found[start : start + _BLOCK] = grey.levels(flat[start : start + _BLOCK], span)
+    return found.reshape(array.shape)
 
 
 def looked_up(table: NDArray[np.uint8], places: NDArray[Any]) -> NDArray[np.uint8]:

@@ -36,6 +36,17 @@ class Load:
     misses: int
 
 
+_at_work = threading.local()
+
+
+def require_wanted() -> None:
+    """For long work, between its steps: `Busy` in a thread of a workshop if nobody waits for it any more."""
+    current: tuple[Workshop, _Job] | None = getattr(_at_work, "current", None)
+    if current is not None:
+        workshop, job = current
+        workshop.require_wanted(job)
+
+
 class Workshop:
     """Frames, and files of pictures, made by threads of its own.
 
@@ -111,8 +122,16 @@ class Workshop:
                 self._misses,
             )
 
+    def require_wanted(self, job: _Job) -> None:
+        """`Busy` if nobody waits for a job that has begun; who asks for the same from then on begins anew."""
+        with self._lock:
+            if job.waiting and not self._closed:
+                return
+            self._forget(job)
+        raise Busy("What was being made is not wanted any more, or the server is shutting down.")
+
     def close(self) -> None:
-        """Jobs not begun are cancelled; returns when those in the making are done."""
+        """Jobs not begun are cancelled; returns when those in the making are done, or stop between steps."""
         with self._lock:
             self._closed = True
             dropped = list(self._queue)
@@ -162,19 +181,25 @@ class Workshop:
                 return
             made: Frame | bytes | None = None
             failure: BaseException | None = None
+            _at_work.current = self, job
             try:
                 made = job.make()
             except BaseException as error:  # every one of them belongs to those who wait
                 failure = error
+            _at_work.current = None
             with self._lock:
                 self._running -= 1
-                self._jobs.pop(job.key, None)
+                self._forget(job)
                 if made is not None:
                     self._keep(job.key, made)
                 waiting = list(job.waiting)
             for future in waiting:
                 _answer(future, made, failure)
             del job, made, failure, waiting
+
+    def _forget(self, job: _Job) -> None:
+        if self._jobs.get(job.key) is job:
+            del self._jobs[job.key]
 
     def _next(self) -> _Job | None:
         with self._lock:
@@ -187,6 +212,8 @@ class Workshop:
 
     def _keep(self, key: Hashable, made: Frame | bytes) -> None:
         size = _size(made)
+        if key in self._cache:  # two were made, the first of which nobody seemed to wait for
+            return
         # What would push out most of the rest is not worth its place.
         if size > self._cache_limit // 4:
             return

@@ -7,7 +7,14 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.archive.bulk import Finder, bulk_value, cut_to, pixel_parts
+from service.archive.bulk import (
+    Finder,
+    are_told_apart,
+    bulk_value,
+    cut_to,
+    frame_contents,
+    pixel_parts,
+)
 from service.archive.detached import Detached, detached_value, tag_path
 from service.archive.port import Archive
 from service.archive.reading import Content
@@ -67,12 +74,15 @@ async def retrieve_bulkdata(request: Request) -> Response:
 
 
 def value_body(asked: Asked, value: Detached) -> Body:
-    """One value: a single part, or a multipart of it; of compressed pixel data, of its frames.
+    """One value: a single part, or a multipart of it; of pixel data that leave compressed, of its frames.
 
     `NotFound` if it is not there, `NotAcceptable` if it is not to be had as asked.
     """
     count, contents = contents_of(asked.archive, value, asked.block_size)
-    told_apart = value.held.shape is not None and count == value.held.shape.frames
+    if value.encapsulated:
+        told_apart = value.held.shape is not None and count == value.held.shape.frames
+    else:
+        told_apart = value.is_pixel_data and are_told_apart(asked.archive, value.held)
     offers = value_offers(value, single=count == 1, told_apart=told_apart)
     agreed = agree_value(asked.ranges, value, offers)
     if agreed is None:
@@ -81,6 +91,8 @@ def value_body(asked: Asked, value: Detached) -> Body:
     made = is_made_of(value, agreed)
     tag = entity_tag(value.held.digest, location, str(agreed), label, *((MADE,) if made else ()))
     making = asked.making if made else None
+    if made:
+        count, contents = contents_of(asked.archive, value, asked.block_size, frames=True)
     if count == 1:
         content = next(contents())
         if making is not None:
@@ -108,14 +120,20 @@ def made_contents(making: Making, held: Held, stored: Iterator[Content], syntax:
 
 def is_made_of(value: Detached, agreed: Representation) -> bool:
     """Whether a value has to be made anew to go out as agreed."""
-    return value.is_pixel_data and value.encapsulated and is_made(value.held, agreed.syntax)
+    return value.is_pixel_data and is_made(value.held, agreed.syntax)
 
 
 def contents_of(
-    archive: Archive, value: Detached, block_size: int, finder: Finder | None = None
+    archive: Archive, value: Detached, block_size: int, finder: Finder | None = None, *, frames: bool = False
 ) -> tuple[int, Callable[[], Iterator[Content]]]:
-    """How many contents a value has, and a way to them: of compressed pixel data one for each frame."""
+    """How many contents a value has, and a way to them: of compressed pixel data one for each frame.
+
+    With `frames` so have native ones, which must be told apart.
+    """
     held = value.held
+    if frames and not value.encapsulated:
+        assert held.shape is not None
+        return held.shape.frames, partial(frame_contents, archive, held, held.shape.frames, block_size)
     if value.is_pixel_data and value.encapsulated:
         assert held.pixels is not None
         return pixel_parts(archive, held, held.pixels, block_size)
@@ -129,7 +147,7 @@ def contents_of(
 def value_offers(value: Detached, *, single: bool, told_apart: bool) -> Sequence[Representation]:
     """How a value can leave, its own type first.
 
-    `told_apart` says that the frames of encapsulated pixel data can be, so that they can be decoded.
+    `told_apart` says that the frames of pixel data can be, so that they can be made into other forms.
     """
     held, forms = value.held, (True, False) if single else (True,)
     octets = [Representation(OCTETS, multipart=form) for form in forms]
@@ -142,7 +160,11 @@ def value_offers(value: Detached, *, single: bool, told_apart: bool) -> Sequence
             return frame_offers(held, single=single)
         return stored_offers(syntax, native=False, single=single)
     if value.is_pixel_data:
-        return stored_offers(syntax, native=True, single=single)
+        octets = stored_offers(syntax, native=True, single=single)
+        if not told_apart or held.shape is None:
+            return octets
+        frames = frame_offers(held, single=single and held.shape.frames == 1)
+        return [*octets, *(offer for offer in frames if is_made(held, offer.syntax))]
     if value.media_type and value.media_type != OCTETS:
         return [Representation(value.media_type, multipart=form) for form in forms] + octets
     return octets

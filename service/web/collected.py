@@ -122,8 +122,8 @@ def _plan(asked: Asked, listing: Listing, gone: set[int]) -> _Plan:
 
 def _offers(asked: Asked, value: Detached) -> Sequence[Representation]:
     """How a value can leave in a multipart."""
-    pixels = value.is_pixel_data and value.encapsulated
-    return value_offers(value, single=False, told_apart=pixels and are_told_apart(asked.archive, value.held))
+    told_apart = value.is_pixel_data and are_told_apart(asked.archive, value.held)
+    return value_offers(value, single=False, told_apart=told_apart)
 
 
 def _parts(asked: Asked, listing: Listing, gone: set[int]) -> Iterator[Part]:
@@ -136,9 +136,10 @@ def _parts(asked: Asked, listing: Listing, gone: set[int]) -> Iterator[Part]:
         if finder is None or row != value.held.row:
             finder, row = Finder(asked.archive, value.held), value.held.row
         label, location = label_of(value, agreed), asked.base + value.location
-        _, contents = contents_of(asked.archive, value, asked.block_size, finder)
+        made = is_made_of(value, agreed)
+        _, contents = contents_of(asked.archive, value, asked.block_size, finder, frames=made)
         found = contents()
-        if is_made_of(value, agreed):
+        if made:
             found = made_contents(asked.making, value.held, found, agreed.syntax)
         for content in found:
             yield Part(label, location, content)

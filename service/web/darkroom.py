@@ -5,11 +5,11 @@ imports it.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.archive.port import Archive
-from service.archive.showing import attributes_of, stored_pixels
+from service.archive.showing import StoredStack, attributes_of, each_pixels, stored_pixels
 from service.archive.transcoding import Steps
 from service.dicom.errors import NotAcceptable, TooLarge
 from service.dicom.record import Held
@@ -17,6 +17,7 @@ from service.pixels.asking import Asked
 from service.pixels.attributes import Attributes
 from service.pixels.codecs import encode_display
 from service.pixels.codecs.display import CARRIES_PROFILE
+from service.pixels.colour import is_supplemental
 from service.pixels.frame import Pixels
 from service.pixels.geometry import Viewport, pixel_aspect, place
 from service.pixels.icons import Icon, icon, icon_for
@@ -24,6 +25,7 @@ from service.pixels.presentation import State
 from service.pixels.profiles import with_profile
 from service.pixels.render import Picture, render, span_of
 from service.pixels.report import report_html, report_text, report_xml
+from service.pixels.workshop import require_wanted
 from service.web.renderable import ANIMATED, Kind, kind_of
 
 MOST_ANIMATED_PIXELS = 32 << 20
@@ -34,6 +36,7 @@ THUMBNAIL = Viewport(200, 200)
 _THUMBNAIL_QUALITY = 80
 _QUALITY = 90
 _DELAY_MS = 100.0
+_SLOWEST_RATE = 1e-3  # frames a second; slower ones are not meant
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 _DISPLAY_RATE, _CINE_RATE = 0x00082144, 0x00180040
 
@@ -68,12 +71,13 @@ def developed(archive: Archive, view: View, block_size: int) -> bytes:
     attributes = attributes_of(archive, view.held, block_size)
     state = None
     if view.state is not None:
-        state = State(attributes_of(archive, view.state, block_size))
+        stack = StoredStack(archive, view.held, block_size, view.steps)
+        state = State(attributes_of(archive, view.state, block_size), stack)
     if len(view.frames) > 1:
         pictures = _animated(archive, view, attributes, block_size)
         return _encoded(view, pictures, _delay_ms(attributes))
     (number,) = view.frames
-    reduced = _halvings(view) if view.thumbnail else 0
+    reduced = _halvings(view, attributes) if view.thumbnail else 0
     pixels = stored_pixels(archive, view.held, number, block_size, view.steps, reduced=reduced)
     return _encoded(view, [_rendered(view, pixels, attributes, number, state=state)])
 
@@ -81,9 +85,14 @@ def developed(archive: Archive, view: View, block_size: int) -> bytes:
 _WRITERS = {"text/html": report_html, "text/plain": report_text, "text/xml": report_xml}
 
 
-def written(archive: Archive, held: Held, media_type: str, block_size: int) -> bytes:
+def written(archive: Archive, held: Held, media_type: str, block_size: int, steps: Steps) -> bytes:
     """A structured report as a page, as XHTML or as plain text, in UTF-8."""
-    return _WRITERS[media_type](attributes_of(archive, held, block_size)).encode("utf-8", "replace")
+    begun = time.perf_counter()
+    attributes = attributes_of(archive, held, block_size)
+    read = time.perf_counter()
+    page = _WRITERS[media_type](attributes).encode("utf-8", "replace")
+    steps["read"], steps["render"] = read - begun, time.perf_counter() - read
+    return page
 
 
 def _icon(view: View) -> bytes:
@@ -135,10 +144,15 @@ def _encoded(view: View, pictures: Sequence[Picture], delay_ms: float = _DELAY_M
     return file
 
 
-def _halvings(view: View) -> int:
-    """How often rows and columns can be halved and still fill the viewport of a thumbnail."""
+def _halvings(view: View, attributes: Attributes) -> int:
+    """How often rows and columns can be halved and still fill the viewport of a thumbnail.
+
+    Of numbers of colours there is no average.
+    """
     shape, viewport = view.held.shape, view.asked.viewport or THUMBNAIL
     assert shape is not None
+    if shape.photometric == "PALETTE COLOR" or is_supplemental(attributes):
+        return 0
     across = shape.columns / (viewport.width or shape.columns)
     down = shape.rows / (viewport.height or shape.rows)
     return max(int(max(across, down, 1.0)).bit_length() - 1, 0)
@@ -150,17 +164,22 @@ def _animated(archive: Archive, view: View, attributes: Attributes, block_size: 
         raise NotAcceptable(f"{view.media_type} holds one picture.", (ANIMATED,))
     _require_room(view, attributes)
     span: tuple[float, float] | None = None
-    for number in view.frames:
-        pixels = stored_pixels(archive, view.held, number, block_size, view.steps)
+    for number, pixels in zip(view.frames, _samples(archive, view, block_size), strict=True):
         own = span_of(pixels, attributes, number)
         if own is None:  # the image says itself how it is shown
             break
         span = own if span is None else (min(span[0], own[0]), max(span[1], own[1]))
     pictures: list[Picture] = []
-    for number in view.frames:
-        pixels = stored_pixels(archive, view.held, number, block_size, view.steps)
+    for number, pixels in zip(view.frames, _samples(archive, view, block_size), strict=True):
         pictures.append(_rendered(view, pixels, attributes, number, span=span))
     return pictures
+
+
+def _samples(archive: Archive, view: View, block_size: int) -> Iterator[Pixels]:
+    """The samples of all frames, as long as anybody waits for them."""
+    for pixels in each_pixels(archive, view.held, view.frames, block_size, view.steps):
+        require_wanted()
+        yield pixels
 
 
 def _require_room(view: View, attributes: Attributes) -> None:
@@ -190,6 +209,6 @@ def _delay_ms(attributes: Attributes) -> float:
         return sum(steps) / len(steps)
     for tag in (_DISPLAY_RATE, _CINE_RATE):
         rate = attributes.number(tag)
-        if rate is not None and rate > 0:
+        if rate is not None and rate >= _SLOWEST_RATE:
             return 1000 / rate
     return _DELAY_MS

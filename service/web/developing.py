@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from service.archive.transcoding import Steps
 from service.dicom.errors import Superseded
 from service.dicom.media import Representation
 from service.dicom.multipart import boundary_of, closing, part_head
@@ -16,6 +17,7 @@ from service.web.conditional import is_unchanged, require_match
 from service.web.parts import Part
 from service.web.request import House, gone, house
 from service.web.sending import CACHING, Body, send
+from service.web.timing import add, server_timing, spend, steps_of
 
 _TRIES = 3
 _UNWATCHED_S = 0.02  # most pictures are made before it would be worth while to look whether anybody waits
@@ -33,7 +35,7 @@ class Job:
     make: Callable[[], bytes]
     content_type: str
     location: str
-    steps: MutableMapping[str, float] = field(default_factory=dict)
+    steps: Steps = field(default_factory=dict)
 
 
 Item = Job | Part
@@ -77,6 +79,8 @@ async def _try(
         sheet = here.reads.stay(short)
     if sheet is None:
         sheet = await here.reads.run(plan)
+    steps = steps_of(request.scope)
+    spend(steps, "index", begun)
     if isinstance(sheet, Body):
         return await send(request, lambda: sheet)
     headers = {**sheet.headers, **CACHING, "ETag": sheet.tag}
@@ -92,7 +96,9 @@ async def _try(
         if made is None:
             return Response(status_code=_CLIENT_GONE)
         content = made
-        headers["Server-Timing"] = _timing(planned - begun, time.perf_counter() - planned, first.steps)
+        spend(steps, "pixels", planned)
+        add(steps, first.steps)
+    headers["Server-Timing"] = server_timing(steps)
     head = request.method == "HEAD"
     if isinstance(first, Job) and not sheet.form.multipart:
         headers |= {"Content-Type": first.content_type, "Content-Length": str(len(content))}
@@ -101,7 +107,7 @@ async def _try(
     headers["Content-Type"] = sheet.form.multipart_type(boundary)
     if head:
         return Response(status_code=sheet.status, headers=headers)
-    return StreamingResponse(_blocks(here, first, content, items, boundary), sheet.status, headers)
+    return StreamingResponse(_blocks(here, first, content, items, boundary, steps), sheet.status, headers)
 
 
 async def _unless_gone(request: Request, future: Future[bytes]) -> bytes | None:
@@ -120,7 +126,7 @@ async def _unless_gone(request: Request, future: Future[bytes]) -> bytes | None:
 
 
 async def _blocks(
-    here: House, first: Item, content: bytes, items: Iterator[Item], boundary: str
+    here: House, first: Item, content: bytes, items: Iterator[Item], boundary: str, steps: Steps
 ) -> AsyncIterator[bytes | memoryview]:
     """The multipart of `first`, which is made, and the others: the next is made while one is being sent."""
     following: asyncio.Future[bytes] | None = None
@@ -129,7 +135,10 @@ async def _blocks(
     try:
         while item is not None:
             if following is not None:
+                begun = time.perf_counter()
                 content, following = await following, None
+                spend(steps, "pixels", begun)
+                add(steps, item.steps if isinstance(item, Job) else {})
             upcoming = next(items, None)
             if isinstance(upcoming, Job):
                 following = asyncio.wrap_future(here.workshop.submit(upcoming.key, upcoming.make, begun=True))
@@ -156,9 +165,3 @@ async def _stored(
     blocks = content.blocks()
     while (block := await here.reads.go_on(next, blocks, None)) is not None:
         yield memoryview(block)
-
-
-def _timing(index_s: float, pixels_s: float, steps: Mapping[str, float]) -> str:
-    """The value of a Server-Timing header, in milliseconds; of what was kept there are no steps."""
-    spent = {"index": index_s, "pixels": pixels_s, **steps}
-    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in spent.items())

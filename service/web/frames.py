@@ -46,7 +46,6 @@ async def retrieve_frames(request: Request) -> Response:
         frames = _frames(here.archive, held, numbers, block_size)
         single = len(numbers) == 1
         agreed = agree_frames(ranges, held, single=single, decoded=decoded)
-        making.looked_up()
         place = f"{base}{held.key.path}/frames/"
 
         def as_stored(error: NotAcceptable | None = None) -> Body:
@@ -59,7 +58,7 @@ async def retrieve_frames(request: Request) -> Response:
                     text = str(error) if error else "The frames are not available so."
                     raise NotAcceptable(text, tuple(map(str, known)))
             tag = entity_tag(held.digest, listed, str(stored), base)
-            return replace(_body(stored, frames, place, tag, block_size), timing=lambda: making.timing)
+            return _body(stored, frames, place, tag, block_size)
 
         if agreed is None or not is_made(held, agreed.syntax):
             return as_stored()
@@ -102,7 +101,7 @@ def made_body(
             body = parts_body(agreed, [only], tag, 0)
         else:
             body = item_body(agreed.content_type, content, tag)
-        return replace(body, making=making, timing=lambda: making.timing)
+        return replace(body, making=making)
 
     def parts() -> Iterator[Part]:
         made = making.each(frame_jobs(held, frames, agreed.syntax, making.steps))
@@ -112,7 +111,7 @@ def made_body(
     boundary = boundary_of(tag)
     blocks = partial(part_blocks, parts, boundary, 0)
     form = agreed.multipart_type(boundary)
-    return Body(form, blocks, None, tag, making=making, timing=lambda: making.timing)
+    return Body(form, blocks, None, tag, making=making)
 
 
 def made_content(making: Making, held: Held, number: int, stored: Content, syntax: str) -> Content:

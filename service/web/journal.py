@@ -1,10 +1,12 @@
-"""One log line per request at its end: route, status, sizes, milliseconds, request id; no query, no names."""
+"""One log line per request at its end: route, status, sizes, milliseconds by step, request id; no names."""
 
 import logging
 import secrets
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.web.timing import SEND, logged, spend, steps_of
 
 _log = logging.getLogger("isthmus.http")
 
@@ -22,6 +24,7 @@ class Journal:
         begun = time.perf_counter()
         identity = secrets.token_hex(6)
         status, received, sent, whole = 0, 0, 0, False
+        steps = steps_of(scope)
 
         async def count_in() -> Message:
             nonlocal received
@@ -40,13 +43,17 @@ class Journal:
             elif message["type"] == "http.response.zerocopysend":
                 sent += message["count"]
                 whole = not message.get("more_body", False)
-            await send(message)
+            handed_over = time.perf_counter()
+            try:
+                await send(message)
+            finally:
+                spend(steps, SEND, handed_over)
 
         try:
             await self._app(scope, count_in, count_out)
         finally:
             _log.info(
-                "id=%s method=%s route=%s status=%d in=%d out=%d ms=%.1f%s",
+                "id=%s method=%s route=%s status=%d in=%d out=%d ms=%.1f%s%s",
                 identity,
                 scope["method"],
                 scope.get("route_name", "-"),
@@ -54,5 +61,6 @@ class Journal:
                 received,
                 sent,
                 1000 * (time.perf_counter() - begun),
+                logged(steps),
                 "" if whole else " broken=true",
             )

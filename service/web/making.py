@@ -5,38 +5,31 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING
 
-from service.archive.transcoding import FrameJob
+from service.archive.transcoding import FrameJob, Steps
 from service.dicom.errors import Busy
 from service.pixels.workshop import Workshop
+from service.web.timing import spend
 
 if TYPE_CHECKING:
     from service.pixels.frame import Frame
 
 _MOST_AHEAD_BYTES = 64 << 20
-_STEPS = ("index", "read", "decode", "encode", "send")
 
 
 class Making:
-    """What one answer has in the making, and what its seconds are spent on.
+    """What one answer has in the making; `steps` is told what its seconds are spent on.
 
     One thread at a time goes through the frames; any thread may `cancel`.
     """
 
-    def __init__(self, workshop: Workshop, *, ahead: int) -> None:
+    def __init__(self, workshop: Workshop, *, ahead: int, steps: Steps) -> None:
         """At most `ahead` frames are made at once, fewer where they are large."""
         self._workshop = workshop
         self._ahead = ahead
         self._waiting: list[Future[Frame]] = []
         self._cancelled = False
         self._begun = False
-        self._started = time.perf_counter()
-        self._looked_up: float | None = None
-        self._made: float | None = None
-        self.steps: dict[str, float] = {}
-
-    def looked_up(self) -> None:
-        """The index has been asked; what follows is about pixels."""
-        self._looked_up = time.perf_counter()
+        self.steps = steps
 
     def each(self, jobs: Iterable[FrameJob]) -> Iterator["Frame"]:
         """The frames of `jobs` in order. `Busy` if there is no room for the first of the answer."""
@@ -50,7 +43,7 @@ class Making:
                 upcoming = self._fill(upcoming, source)
                 frame = self._result(waiting[0])
                 del waiting[0]
-                self._begun, self._made = True, time.perf_counter()
+                self._begun = True
                 yield frame
         finally:
             _let_go(waiting)
@@ -59,19 +52,6 @@ class Making:
         """Nobody waits any more: what is not begun is not made."""
         self._cancelled = True
         _let_go(self._waiting)
-
-    @property
-    def timing(self) -> str:
-        """The value of a Server-Timing header, in milliseconds: what was done until now.
-
-        "send" is what lies between the first frame that is made and the head that goes out.
-        """
-        spent = dict(self.steps)
-        if self._looked_up is not None:
-            spent["index"] = self._looked_up - self._started
-        if self._made is not None:
-            spent["send"] = time.perf_counter() - self._made
-        return ", ".join(f"{name};dur={1000 * spent[name]:.2f}" for name in _STEPS if name in spent)
 
     def _fill(self, upcoming: FrameJob | None, source: Iterator[FrameJob]) -> FrameJob | None:
         """Hand over the next jobs, as many as may be made at once; the first that has to wait."""
@@ -93,6 +73,7 @@ class Making:
         return waiting >= self._ahead or (waiting > 0 and (waiting + 1) * job.size > _MOST_AHEAD_BYTES)
 
     def _result(self, future: Future["Frame"]) -> "Frame":
+        begun = time.perf_counter()
         try:
             if self._cancelled:
                 raise CancelledError
@@ -101,6 +82,8 @@ class Making:
             raise Busy(
                 "What was being made is not wanted any more, or the server is shutting down."
             ) from None
+        finally:
+            spend(self.steps, "pixels", begun)
 
 
 def _let_go(waiting: list[Future["Frame"]]) -> None:

@@ -12,9 +12,11 @@ from service.dicom.resource import Resource
 from service.pixels.workshop import Workshop
 from service.settings import AUTHORITY, Settings
 from service.web.finished import FinishedAnswers
+from service.web.lag import LagMeter
 from service.web.making import Making
 from service.web.proxies import forwarded
 from service.web.rim import Admission, Crossing
+from service.web.timing import steps_of
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _LONGEST_ACCEPT = 8192
@@ -36,6 +38,7 @@ class House:
     workshop: Workshop
     waits: Crossing
     """Threads that wait for the workshop, so that those of `reads` need not."""
+    lag: LagMeter
 
 
 def house(request: Request) -> House:
@@ -48,7 +51,8 @@ def house(request: Request) -> House:
 def making_of(request: Request) -> Making:
     """A way for an answer to have frames made, at the rate of the threads for pixels."""
     here = house(request)
-    return Making(here.workshop, ahead=here.settings.pixel_threads + 1)
+    steps = steps_of(request.scope)
+    return Making(here.workshop, ahead=here.settings.pixel_threads + 1, steps=steps)
 
 
 def resource_of(request: Request) -> Resource:

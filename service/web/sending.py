@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from service.archive.port import FileRun
 from service.archive.reading import Content
+from service.archive.transcoding import Steps
 from service.dicom.errors import NotAcceptable, Superseded
 from service.dicom.frames import Extent
 from service.web.conditional import is_unchanged, requested_range, require_match
@@ -18,6 +19,7 @@ from service.web.lent import LentResponse
 from service.web.making import Making
 from service.web.request import gone, house
 from service.web.rim import Crossing
+from service.web.timing import server_timing, spend, steps_of
 
 Blocks = Iterator[Buffer]
 Piece = bytes | FileRun
@@ -54,8 +56,6 @@ class Body:
     """What its blocks, or its size, have to wait for; `None` where it is only read."""
     instead: Callable[[NotAcceptable], "Body"] | None = None
     """What goes out where the first of it cannot be made, or the error that says that nothing does."""
-    timing: Callable[[], str] | None = None
-    """The value of the Server-Timing header, once the first block is made."""
 
 
 def item_body(media_type: str, content: Content, tag: str, headers: Mapping[str, str] | None = None) -> Body:
@@ -95,7 +95,7 @@ async def send(request: Request, make: Callable[[], Body], *, quick: bool = Fals
     """
     here = house(request)
     block_size = here.settings.read_block
-    asked = (request.headers, request.method == "HEAD", block_size)
+    asked = (request.headers, request.method == "HEAD", block_size, steps_of(request.scope))
     begun = None
     if quick and here.reads.may_stay():
         begun = here.reads.stay(_begin_if_short, make, *asked)
@@ -125,7 +125,7 @@ async def _worked(
     waits: Crossing,
     body: Body,
     make: Callable[[], Body],
-    asked: tuple[Mapping[str, str], bool, int],
+    asked: tuple[Mapping[str, str], bool, int, Steps],
 ) -> "_Begun | None":
     """The beginning of `body`, which has to be made; `None` if the client leaves before it is."""
     making = body.making
@@ -170,26 +170,29 @@ def _begin(
     asked: Mapping[str, str],
     head: bool,
     block_size: int,
+    steps: Steps,
     *,
     lend: bool = False,
     work: bool = False,
 ) -> _Begun:
     for _ in range(_TRIES - 1):
         try:
-            return _try(make, asked, head, block_size, lend, work)
+            return _try(make, asked, head, block_size, steps, lend, work)
         except Superseded:  # nothing has gone out: what took its place can go instead
             continue
-    return _try(make, asked, head, block_size, lend, work)
+    return _try(make, asked, head, block_size, steps, lend, work)
 
 
 def _begin_if_short(
-    make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int
+    make: Callable[[], Body], asked: Mapping[str, str], head: bool, block_size: int, steps: Steps
 ) -> _Begun | None:
     """As `_begin`, or `None` if making the body is not a matter of one short read."""
+    begun = time.perf_counter()
     body = make()
+    spend(steps, "index", begun)
     if body.making is None and (body.bound is None or body.bound > block_size):
         return None
-    return _begin(lambda: body, asked, head, block_size, lend=True)
+    return _begin(lambda: body, asked, head, block_size, steps, lend=True)
 
 
 def _try(
@@ -197,23 +200,26 @@ def _try(
     asked: Mapping[str, str],
     head: bool,
     block_size: int,
+    steps: Steps,
     lend: bool,
     work: bool,
 ) -> _Begun:
     """The beginning of the body; one that has to be made is only handed on unless `work` says otherwise."""
+    begun = time.perf_counter()
     body = make()
+    spend(steps, "index", begun)
     for _ in range(_ALTERNATIVES):
         try:
-            return _answer(body, asked, head, block_size, lend, work)
+            return _answer(body, asked, head, block_size, steps, lend, work)
         except NotAcceptable as error:
             if body.instead is None:
                 raise
             body = body.instead(error)
-    return _answer(body, asked, head, block_size, lend, work)
+    return _answer(body, asked, head, block_size, steps, lend, work)
 
 
 def _answer(
-    body: Body, asked: Mapping[str, str], head: bool, block_size: int, lend: bool, work: bool
+    body: Body, asked: Mapping[str, str], head: bool, block_size: int, steps: Steps, lend: bool, work: bool
 ) -> _Begun:
     """As much of the body as is asked for, its first blocks made."""
     headers = {**body.headers, **CACHING, "ETag": body.tag}
@@ -224,7 +230,7 @@ def _answer(
         return _Begun(304, headers)
     if body.making is not None and not work:
         return _Begun(200, headers, work=body)
-    making, timing = body.making, body.timing
+    making, begun = body.making, time.perf_counter()
     if body.measure is not None:
         body = body.measure()
     status, size, blocks = body.status, body.size, body.blocks
@@ -240,21 +246,22 @@ def _answer(
         headers["Content-Length"] = str(size)
     if head:
         require_match(asked, body.tag)
-        return _Begun(status, _timed(headers, timing), body.media_type)
+        return _Begun(status, _timed(headers, steps), body.media_type)
     if lend and body.lend is not None and status == 200 and (pieces := body.lend()) is not None:
-        return _Begun(status, _timed(headers, timing), body.media_type, lent=pieces)
+        return _Begun(status, _timed(headers, steps), body.media_type, lent=pieces)
     made = blocks()
     first, ended = _gather(made, block_size)
+    if making is None:  # else those who make it tell
+        spend(steps, "read", begun)
     require_match(asked, body.tag)
-    headers = _timed(headers, timing)
+    headers = _timed(headers, steps)
     if ended or _size(first) == size:
         return _Begun(status, headers, body.media_type, first)
     return _Begun(status, headers, body.media_type, first, made, making=making)
 
 
-def _timed(headers: dict[str, str], timing: Callable[[], str] | None) -> dict[str, str]:
-    if timing is not None:
-        headers["Server-Timing"] = timing()
+def _timed(headers: dict[str, str], steps: Steps) -> dict[str, str]:
+    headers["Server-Timing"] = server_timing(steps)
     return headers
 
 

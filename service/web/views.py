@@ -11,7 +11,8 @@ from service.archive.bulk import pixel_parts
 from service.archive.detached import ENCAPSULATED_DOCUMENT, detached_value
 from service.archive.port import Archive
 from service.archive.reading import Content
-from service.archive.showing import attributes_of, stored_shape
+from service.archive.showing import MOST_FRAME_BYTES, attributes_of, stored_shape
+from service.archive.transcoding import Steps, frame_bytes
 from service.dicom.errors import BadRequest, NotAcceptable, NotFound
 from service.dicom.media import MediaRange, Representation, negotiate
 from service.dicom.record import Held
@@ -139,7 +140,7 @@ def frames_of_state(scene: Scene, state: Held) -> set[tuple[str, int]]:
 def thumbnail(scene: Scene, resource: Resource, numbers: Sequence[int] | None = None) -> Sheet | Body:
     """One small picture: of the middle frame of the middle image, or an icon (PS3.18 10.4.1.1.4)."""
     asked = read_thumbnail(scene.parameters)
-    held = representatives(scene.archive.instances(resource))[0]
+    held = _representatives(scene.archive.instances(resource))[0]
     image = kind_of(held) is Kind.IMAGE
     if numbers is not None:
         _require_frames(held, numbers)
@@ -161,7 +162,7 @@ def thumbnail(scene: Scene, resource: Resource, numbers: Sequence[int] | None = 
 def _of_many(scene: Scene, instances: Sequence[Held]) -> Sheet | Body:
     """A study or a series: one representative instance alone, or all of them in a multipart."""
     asked = read_rendered(scene.parameters)
-    candidates = [shown_as(scene, held, None) for held in representatives(instances)]
+    candidates = [shown_as(scene, held, None) for held in _representatives(instances)]
     for shown in candidates:
         for agreed in negotiate(scene.ranges, shown.offers)[:1]:
             _require_kept(asked, shown, agreed)
@@ -177,7 +178,7 @@ def _all(scene: Scene, instances: Sequence[Held], asked: Asked) -> Sheet | Body:
     images = any(kind_of(held) is Kind.IMAGE for held in instances)
     plan: list[tuple[Shown, Representation]] = []
     for held in instances:
-        if images and kind_of(held) is Kind.STATE:
+        if not _presentable(held) or (images and kind_of(held) is Kind.STATE):
             continue
         shown = shown_as(scene, held, None)
         offers = [offer for offer in shown.offers if offer.multipart]
@@ -207,7 +208,7 @@ def shown_as(scene: Scene, held: Held, numbers: Sequence[int] | None) -> Shown:
             references = tuple(_references(scene, held))
             offers = picture_offers(PICTURES, items=1, several=False)
             return Shown(held, kind, offers if references else (), references=references)
-    return Shown(held, Kind.NOTHING, ())
+    return Shown(held, Kind.STATE if kind is Kind.STATE else Kind.NOTHING, ())
 
 
 def _require_frames(held: Held, numbers: Sequence[int]) -> None:
@@ -217,6 +218,19 @@ def _require_frames(held: Held, numbers: Sequence[int]) -> None:
         raise NotFound(f"The instance has {held.shape.frames} frames; there is no frame {max(numbers)}.")
     if kind_of(held) is Kind.VIDEO:
         raise NotAcceptable("A video leaves as a whole: its frames are not decoded.")
+
+
+def _representatives(instances: Sequence[Held]) -> list[Held]:
+    """One instance for each kind, of those that can be shown if there are any."""
+    return representatives([held for held in instances if _presentable(held)] or instances)
+
+
+def _presentable(held: Held) -> bool:
+    """Whether an instance is no image that cannot be decoded."""
+    if kind_of(held) is not Kind.IMAGE:
+        return True
+    assert held.shape is not None
+    return _decodable(held) and frame_bytes(held.shape) <= MOST_FRAME_BYTES
 
 
 def _decodable(held: Held) -> bool:
@@ -347,10 +361,11 @@ def _job(scene: Scene, view: View, place: str) -> Job:
 
 def _page(scene: Scene, held: Held, agreed: Representation) -> Job:
     scene.require_utf8()
-    make = partial(written, scene.archive, held, agreed.media_type, scene.block_size)
+    steps: Steps = {}
+    make = partial(written, scene.archive, held, agreed.media_type, scene.block_size, steps)
     place = f"{scene.base}{held.key.path}/rendered"
     key = ("page", held.digest, agreed.media_type)
-    return Job(key, make, f"{agreed.media_type}; charset=utf-8", place)
+    return Job(key, make, f"{agreed.media_type}; charset=utf-8", place, steps)
 
 
 def _sheet(
@@ -377,6 +392,10 @@ def _warnings(scene: Scene, asked: Asked) -> dict[str, str]:
 def _refusal(shown: Sequence[Shown]) -> NotAcceptable:
     """What there would be; or that there is nothing to be shown."""
     available = tuple(dict.fromkeys(str(offer) for one in shown for offer in one.offers))
+    if not available and shown and all(one.kind is Kind.STATE for one in shown):
+        return NotAcceptable(
+            "The presentation state is of a class that is not applied, or none of its images can be shown."
+        )
     if not available:
         return NotAcceptable("There is no rendered form of this: it has no picture, text or document.")
     return NotAcceptable("It is not rendered in such a media type.", available)

@@ -345,7 +345,7 @@ def test_head(site, image, accept):
 def test_server_timing(site, image):
     told = site.get(image + "/rendered").headers["server-timing"]
     assert [one.partition(";")[0] for one in told.split(", ")] == [
-        "index", "pixels", "read", "decode", "render", "encode",
+        "index", "pixels", "read", "decode", "render", "encode", "send",
     ]  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def test_what_the_store_could_not_take_among_others(site, monkeypatch):
     upload = type(site.store.begin())
     real, unlucky = upload.commit, new_uid()
 
-    def commit(self: Any, key: str) -> None:
+    def commit(self: Any, key: str, digest: bytes = b"") -> None:
         if f"/{unlucky}." in key:
             raise StoreUnavailable("down")
         real(self, key)

@@ -12,6 +12,8 @@ from pydicom.encaps import encapsulate, generate_frames, parse_basic_offsets
 
 from service.dicom.syntaxes import BY_UID, DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from service.index.port import OnDuplicate
+from service.pixels.codecs import encode
+from service.pixels.frame import FrameShape, Pixels
 from tests.conformance.pictured import (
     DATA,
     HTJ2K,
@@ -235,22 +237,47 @@ def test_icons(site, sound):
     "PS3.5 8.1.2 (retired overlays)", "overlays in bits of pixels move out of them for codecs, and stay else"
 )
 def test_overlays_in_pixels_are_kept(site):
+    lit, words, made = an_overlay_in_pixels()
+    made.PixelData = words.tobytes()
+    path = keep(site, a_file(made, IMPLICIT_LE))
+    sent = data_set(site.get(path, as_(J2K)).content)
+    require_overlay(sent, lit)
+    assert pixels_of(sent)[0].tolist() == picture().tolist()
+    assert data_set(site.get(path, as_(EXPLICIT_LE)).content).PixelData == made.PixelData
+
+
+@pytest.mark.parametrize("after", [EXPLICIT_LE, J2K])
+@cites(
+    "PS3.5 8.1.2 (retired overlays)", "RLE packs the bits of overlays too: they move out when it is undone"
+)
+def test_overlays_in_the_pixels_of_rle_are_kept(site, after):
+    lit, words, made = an_overlay_in_pixels()
+    shape = FrameShape(24, 40, 1, 16, 16, 15, False, "MONOCHROME2")
+    codestream = bytes(encode(Pixels(words, shape), RLE).payload)
+    path = keep(site, a_file(made, RLE, codestreams=[codestream]))
+    sent = data_set(site.get(path, as_(after)).content)
+    require_overlay(sent, lit)
+    assert pixels_of(sent)[0].tolist() == picture().tolist()
+
+
+def an_overlay_in_pixels() -> tuple[np.ndarray, np.ndarray, Dataset]:
+    """An overlay, the words of a picture with it in bit 13, and a data set that says so."""
     lit = picture(3) % 7 == 0
     _, made = stored([picture()])
-    made.PixelData = (picture() | lit.astype(np.uint16) << 13).astype("<u2").tobytes()
     made.add_new(0x60000010, "US", 24)
     made.add_new(0x60000011, "US", 40)
     made.add_new(0x60000040, "CS", "G")
     made.add_new(0x60000050, "SS", [1, 1])
     made.add_new(0x60000100, "US", 16)
     made.add_new(0x60000102, "US", 13)
-    path = keep(site, a_file(made, IMPLICIT_LE))
-    sent = data_set(site.get(path, as_(J2K)).content)
+    return lit, (picture() | lit.astype(np.uint16) << 13).astype("<u2"), made
+
+
+def require_overlay(sent: Dataset, lit: np.ndarray) -> None:
+    """The overlay has data of its own."""
     assert (sent[0x60000100].value, sent[0x60000102].value) == (1, 0)
     plane = np.unpackbits(np.frombuffer(sent[0x60003000].value, np.uint8), bitorder="little")
     assert plane[: lit.size].tolist() == lit.astype(np.uint8).ravel().tolist()
-    assert pixels_of(sent)[0].tolist() == picture().tolist()
-    assert data_set(site.get(path, as_(EXPLICIT_LE)).content).PixelData == made.PixelData
 
 
 @pytest.mark.parametrize(

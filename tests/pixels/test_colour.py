@@ -1,5 +1,8 @@
 """Palettes and colour spaces, against pydicom and on paper."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -9,7 +12,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from service.dicom.errors import NotAcceptable
 from service.pixels.colour import Palette, expand_segments, interleaved, palette_of, to_rgb
 from service.pixels.render import picture_of
-from tests.pixels.pictures import RealImage, attributes_of, pixels_of
+from tests.making import a_data_set, a_file, add_pixels
+from tests.pixels.pictures import RealImage, attributes_of, pixels_of, read_pnm
 
 
 def a_palette(
@@ -154,6 +158,28 @@ def test_values_beyond_the_palette_take_its_ends():
     assert palette.apply(np.array([[-3, 5, 6, 900]], np.int16)).tolist() == [
         [[1, 2, 3], [1, 2, 3], [4, 5, 6], [4, 5, 6]]
     ]
+
+
+@pytest.mark.skipif(shutil.which("dcm2pnm") is None, reason="DCMTK is not installed.")
+def test_colours_of_few_bits_are_as_bright_as_others(tmp_path):
+    samples = np.arange(2 * 4 * 3).reshape(2, 4, 3).astype(np.uint8)
+    made = add_pixels(
+        a_data_set(), [samples.tobytes()], rows=2, columns=4, bits=8, samples=3, photometric="RGB"
+    )
+    made.BitsStored, made.HighBit = 5, 4
+    path = tmp_path / "five.dcm"
+    path.write_bytes(a_file(made))
+    theirs = read_pnm(subprocess.run(["dcm2pnm", "+op", path], capture_output=True, check=True).stdout)
+
+    ours = to_rgb(pixels_of(samples, "RGB", bits=5))
+
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+    assert ours.max() == 23 * 255 // 31
+
+
+def test_colours_in_floating_point_have_no_picture():
+    with pytest.raises(NotAcceptable):
+        picture_of(pixels_of(np.zeros((2, 2, 3), np.float32), "RGB"), attributes_of(Dataset()))
 
 
 def test_colour_that_nobody_knows_has_no_picture():

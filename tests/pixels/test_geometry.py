@@ -104,6 +104,21 @@ def test_a_region_outside_of_the_image_is_refused(region):
         place(Viewport(10, 10, region), 100, 100)
 
 
+@pytest.mark.parametrize(
+    "region",
+    [
+        Region(0, 0, 1e-200, 1e-200),
+        Region(0, 0, 1, 5e-324),
+        Region(99.9999999),
+        Region(0, 0, 1e-300, 1e-300, relative=True),
+    ],
+)
+def test_a_region_too_thin_to_be_reckoned_with_is_refused(region):
+    for viewport in (Viewport(10, 10, region), Viewport(10, None, region), Viewport(None, None, region)):
+        with pytest.raises(BadRequest):
+            place(viewport, 100, 100)
+
+
 def test_pixels_that_are_not_square_are_shown_in_their_shape():
     made = Dataset()
     made.PixelAspectRatio = [2, 1]

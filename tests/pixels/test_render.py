@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pydicom.dataset import Dataset
 from service.dicom.errors import BadRequest
 from service.pixels.asking import Asked, read_rendered
 from service.pixels.geometry import Region, Viewport
-from service.pixels.render import render, span_of
+from service.pixels.render import picture_of, render, span_of
 from service.pixels.voi import Window, window_of
 from tests.pixels.pictures import RealImage, attributes_of, pixels_of, read_pnm
 
@@ -202,3 +203,21 @@ def test_a_modality_table_counts_where_it_does_for_dcmtk(real_data, tmp_path, so
     image = RealImage(tmp_path / "xa.dcm")
     picture = render(image.pixels(), image.attributes).image.astype(int)
     assert np.abs(picture - shown_by_dcmtk(image)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "samples", "photometric"),
+    [(np.uint8, 3, "YBR_FULL"), (np.float32, 1, "MONOCHROME2"), (np.uint32, 1, "MONOCHROME2")],
+)
+def test_a_picture_takes_little_more_memory_than_the_samples_it_is_made_of(dtype, samples, photometric):
+    array = np.arange(1024 * 1024 * samples).astype(dtype).reshape(1024, 1024, samples)
+    pixels = pixels_of(array if samples > 1 else array[..., 0], photometric)
+    nothing = attributes_of(Dataset())
+    tracemalloc.start()
+    try:
+        picture_of(pixels, nothing)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 3 * array.nbytes

@@ -6,7 +6,6 @@ import tempfile
 import pytest
 
 from service.dicom.errors import StoreUnavailable
-from service.store.s3.retrying import Retrying, Transient
 from service.store.s3.waiting import Room, Waiting
 
 
@@ -54,23 +53,3 @@ def test_a_full_disk_is_told(monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", fail)
     with pytest.raises(StoreUnavailable, match="no room"):
         Waiting(Room(0), 0).append(b"abc")
-
-
-def test_an_error_that_stays_is_not_tried_again():
-    attempts: list[int] = []
-
-    def attempt() -> None:
-        attempts.append(1)
-        raise StoreUnavailable("refused")
-
-    with pytest.raises(StoreUnavailable, match="refused"):
-        Retrying(60.0).run("get", attempt)
-    assert attempts == [1]
-
-
-def test_who_has_no_patience_tries_once():
-    def attempt() -> None:
-        raise Transient("503")
-
-    with pytest.raises(StoreUnavailable, match="try again"):
-        Retrying(0.0).run("get", attempt)

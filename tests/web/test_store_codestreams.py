@@ -9,10 +9,13 @@ from tests.composing import OCTETS, PIXELS, URI, Bulk, an_image, object_of, post
 # What is stored
 
 
-def jpeg(kind: int = 0xC0, *, samples: int = 1, selection: int = 0, adobe: bool = False) -> bytes:
+def jpeg(
+    kind: int = 0xC0, *, samples: int = 1, selection: int = 0, adobe: bool = False, names: bytes = b"\1\2\3"
+) -> bytes:
     """The headers of a JPEG codestream of 20 × 10 pixels."""
     components = b"".join(
-        bytes((number, 0x22 if number == 1 and samples == 3 else 0x11, 0)) for number in range(1, samples + 1)
+        bytes((name, 0x22 if number == 0 and samples == 3 else 0x11, 0))
+        for number, name in enumerate(names[:samples])
     )
     frame = b"\x08\x00\x0a\x00\x14" + bytes((samples,)) + components
     scan = bytes((samples,)) + b"\x01\x00" * samples + bytes((selection, 0, 0))
@@ -123,6 +126,7 @@ def test_a_video_is_one_part_for_all_frames(site):
         ("image/jpeg", jpeg(), (10, 20, 1, 8, 8, 0, "MONOCHROME2")),
         ("image/jpeg", jpeg(samples=3), (10, 20, 3, 8, 8, 0, "YBR_FULL_422")),
         ("image/jpeg", jpeg(samples=3, adobe=True), (10, 20, 3, 8, 8, 0, "RGB")),
+        ("image/jpeg", jpeg(samples=3, names=b"RGB"), (10, 20, 3, 8, 8, 0, "RGB")),
         ("image/jls", jpeg(0xF7, samples=3), (10, 20, 3, 8, 8, 0, "RGB")),
         ("image/jp2", jpeg_2000(), (10, 20, 1, 16, 12, 1, "MONOCHROME2")),
         ("image/jp2", jpeg_2000(samples=3), (10, 20, 3, 16, 12, 1, "YBR_RCT")),

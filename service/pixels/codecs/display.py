@@ -19,6 +19,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_UP = 2
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _ICC_CHUNK = 65519  # what a JPEG segment holds beside the profile's marker (ICC.1 B.4)
+_MOST_CHUNKS = 255
 _DEFAULT_LIMIT = 512 << 20
 _SRGB, _GREY = 16, 17  # enumerated colour spaces of a JP2 or JPH file (T.800 I.5.3.3)
 
@@ -108,6 +109,8 @@ def _jpeg(picture: Samples, quality: int, icc: bytes | None) -> bytes:
         )
     if not icc:
         return file
+    if len(icc) > _MOST_CHUNKS * _ICC_CHUNK:
+        raise NotAcceptable("The image's colour profile is larger than JPEG holds: ask for iccprofile=no.")
     chunks = [icc[at : at + _ICC_CHUNK] for at in range(0, len(icc), _ICC_CHUNK)]
     segments = [
         b"\xff\xe2"

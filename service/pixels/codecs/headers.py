@@ -127,10 +127,11 @@ def _jpeg(data: bytes, scan: int, kind: int, frame: bytes, transform: int, *, jf
 
 
 def _colours(frame: bytes, transform: int, *, jfif: bool) -> str:
-    """The Adobe segment before the component identifiers before JFIF, which knows YCbCr only (T.871)."""
+    """The Adobe segment before the component identifiers before what only YCbCr has: JFIF, halved chroma."""
     # Values of the Adobe transform other than these are found in files, and mean nothing.
     if transform in (0, 1):
         return "YBR" if transform else "RGB"
-    if bytes(frame[6:15:3]) == b"RGB":
+    if bytes(frame[6:15:3]).upper() == b"RGB":
         return "RGB"
-    return "YBR" if jfif else ""
+    halved = len(set(frame[7:15:3])) > 1
+    return "YBR" if jfif or halved else ""

@@ -8,7 +8,7 @@ from service.dicom.syntaxes import ROOT
 from service.pixels.codecs.calling import decoded, encoded
 from service.pixels.codecs.headers import JpegHeader, jpeg_header
 from service.pixels.frame import Frame, FrameShape, Pixels, Samples
-from service.pixels.native import narrowed, settle
+from service.pixels.native import clipped, narrowed, settle
 
 BASELINE = ROOT + ".4.50"
 LOSSLESS = ROOT + ".4.57"
@@ -36,6 +36,8 @@ def decode(frame: Frame) -> Pixels:
     if header.kind == "lossless" and header.precision not in (8, 16):
         # Differences are taken modulo 2^16; what is above the precision is a carry (T.81 H.1.2.1).
         array = np.bitwise_and(array, (1 << header.precision) - 1)
+    if header.kind == "DCT" and header.precision > shape.bits_stored:
+        array = clipped(array, shape)
     return settle(array, shape.becoming(photometric=photometric, high_bit=shape.bits_stored - 1))
 
 

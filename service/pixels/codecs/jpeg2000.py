@@ -1,5 +1,8 @@
 """JPEG 2000 (ITU-T T.800) by OpenJPEG, High-Throughput JPEG 2000 (T.814) by OpenJPH and OpenJPEG."""
 
+from collections.abc import Callable
+from functools import partial
+
 import imagecodecs
 
 from service.dicom.errors import Undecodable
@@ -7,7 +10,7 @@ from service.dicom.syntaxes import ROOT
 from service.pixels.codecs.calling import decoded, encoded
 from service.pixels.codecs.jpeg2000_header import Jpeg2000Header, jpeg_2000_codestream, jpeg_2000_header
 from service.pixels.frame import Frame, FrameShape, Pixels, Samples
-from service.pixels.native import narrowed, settle
+from service.pixels.native import clipped, narrowed, settle
 
 LOSSLESS = ROOT + ".4.90"
 LOSSY = ROOT + ".4.91"
@@ -34,27 +37,33 @@ def decode(frame: Frame, *, reduced: int = 0) -> Pixels:
         raise Undecodable("The JPEG 2000 codestream ends before its end marker.")
     reduced = min(reduced, header.levels)
     shape = shape.becoming(photometric=_photometric(header, shape), high_bit=shape.bits_stored - 1)
-    array = _decoded(payload, header, reduced)
+    array = _decoded(payload, header, reduced, exact=frame.syntax != HT_LOSSY)
     if reduced and array.ndim >= 2:
         shape = shape.becoming(rows=array.shape[0], columns=array.shape[1])
     if array.shape != shape.array_shape:
         raise Undecodable("The codestream does not decode to the size that its header says.")
+    if header.precision > shape.bits_stored and (reduced or not header.reversible):
+        array = clipped(array, shape)
     return settle(array, shape)
 
 
-def _decoded(payload: bytes, header: Jpeg2000Header, reduced: int) -> Samples:
-    # What OpenJPH makes of an irreversible codestream may lie outside the range of the samples, and
-    # would wrap around; OpenJPEG cuts it off there.
-    if header.high_throughput and header.reversible:
-        try:
-            fast: Samples = decoded(imagecodecs.htj2k_decode, payload, planar=False, skipres=reduced or None)
-            return fast
-        except Undecodable:
-            pass  # OpenJPEG knows some codestreams that OpenJPH does not
-    array: Samples = decoded(
-        imagecodecs.jpeg2k_decode, payload, planar=False, skipres=reduced or None, numthreads=1
+def _decoded(payload: bytes, header: Jpeg2000Header, reduced: int, *, exact: bool) -> Samples:
+    """The samples by the decoder for the codestream, else by the other one; `exact` says that it is lossless.
+
+    What OpenJPH makes of an irreversible codestream, of one with bit planes left out, or of less than the
+    whole resolution may lie outside the range of the samples, and would wrap around; OpenJPEG cuts it off.
+    """
+    openjpeg: Callable[[], Samples] = partial(
+        decoded, imagecodecs.jpeg2k_decode, payload, planar=False, skipres=reduced or None, numthreads=1
     )
-    return array
+    if not (header.high_throughput and header.reversible):
+        return openjpeg()
+    openjph: Callable[[], Samples] = partial(decoded, imagecodecs.htj2k_decode, payload, planar=False)
+    first, second = (openjph, openjpeg) if exact and not reduced else (openjpeg, openjph)
+    try:
+        return first()
+    except Undecodable:
+        return second()  # each knows some codestreams that the other does not
 
 
 def _photometric(header: Jpeg2000Header, shape: FrameShape) -> str:

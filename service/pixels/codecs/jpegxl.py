@@ -10,7 +10,7 @@ from service.pixels.codecs.calling import decoded, encoded
 from service.pixels.codecs.headers import require_size
 from service.pixels.codecs.jpeg import unsigned
 from service.pixels.frame import Frame, FrameShape, Pixels, Samples
-from service.pixels.native import settle
+from service.pixels.native import clipped, settle
 
 LOSSLESS = ROOT + ".4.110"
 RECOMPRESSION = ROOT + ".4.111"
@@ -33,6 +33,8 @@ def decode(frame: Frame) -> Pixels:
     array: Samples = decoded(imagecodecs.jpegxl_decode, payload, keeporientation=True, numthreads=1)
     if array.size != shape.pixels * shape.samples:
         raise Undecodable("The codestream does not decode to the size that its header says.")
+    if frame.syntax == LOSSY and 8 * array.dtype.itemsize > shape.bits_stored:
+        array = clipped(array, shape)
     photometric = "RGB" if shape.photometric in ("XYB", "YBR_FULL_422") else shape.photometric
     return settle(array, shape.becoming(photometric=photometric, high_bit=shape.bits_stored - 1))
 
