@@ -120,9 +120,11 @@ class Commitments:
 
     def leave(self, association: Association) -> None:
         """Wait for this association no longer; it may be over."""
-        for transaction in self._due.pop(association, []):
+        due = self._due.pop(association, [])
+        for transaction in due:
             transaction.association = None
             transaction.free.set()
+        due.clear()  # whoever follows has nothing to wait for
 
     async def _report_here(self, transaction: Transaction, association: Association) -> None:
         """One report on the peer's own association; if that fails it is for a lane."""

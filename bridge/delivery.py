@@ -73,6 +73,8 @@ class Delivery:
         """
         self._left = {one.key: one for one in listed}
         fetching: Fetching | None = None
+        if self._stopped():
+            return ""
         try:
             await link.opened()
             manner = self._manner

@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether another request may follow."""
-        return not self._lost and self._kept and self._ended and self._transport is not None
+        return not (self._lost or self._paused) and self._kept and self._ended and self._transport is not None
 
     @property
     def unsent(self) -> int:
@@ -181,6 +181,9 @@ class Connection(asyncio.Protocol):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
+        if self._answer is not None:  # an answer that nobody has asked for is not to be taken for the next
+            self.abort()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -188,7 +191,8 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None and self._answer is None and self._status >= 200 and not self._framed:
+        unframed = self._status >= 200 and not self._framed
+        if exc is None and self._answer is None and unframed and not self._lost:
             self._complete()  # a body without a length ends with the connection (RFC 9112 6.3)
         self._lost = True
         self._transport = None
@@ -204,6 +208,10 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     # What the parser finds.
+
+    def on_message_begin(self) -> None:
+        if self._answer is not None:
+            raise ConnectionLost("The archive sent more than one answer.")  # ends the parsing
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
@@ -261,6 +269,6 @@ async def connect(
             )
     except TimeoutError as cause:
         raise UpstreamTimeout("The archive does not take connections.") from cause
-    except OSError as cause:
+    except (OSError, UnicodeError) as cause:  # the latter for names that cannot be any host's
         raise UpstreamFailed("The archive cannot be reached.") from cause
     return connection

@@ -139,15 +139,14 @@ class Lane:
         why = ""
         for title in {each.called for each in self._left()}:
             try:
-                why = await self._deliver(title, await self._association(title, _AS_SCP)) or why
-            except _TryPlain:
                 try:
+                    why = await self._deliver(title, await self._association(title, _AS_SCP)) or why
+                except _TryPlain:
                     why = await self._deliver(title, await self._association(title, _PLAIN)) or why
-                except (UpstreamFailed, _TryPlain) as error:
-                    why = str(error)
-            except UpstreamFailed as error:
+            except (UpstreamFailed, _TryPlain) as error:
                 why = str(error)
             except Exception:
+                why = "unexpected error"
                 log.exception("peer=%s unexpected error", self._peer.name)
         return why
 

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
+from bridge.bodies import Body
 from bridge.budget import Budget
 from bridge.http1 import ConnectionLost
 from bridge.remote import Incoming, RemoteArchive
@@ -20,14 +21,12 @@ from service.dicom.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from service.dicom.media import DICOM, MULTIPART, content_type
-from service.dicom.multipart import Event, OnePart, PartBegins, PartData, PartEnds, Reader, Reads
+from service.dicom.media import DICOM, MULTIPART
 from service.dicom.part10 import FileHead, read_file_head
 from service.dicom.resource import InstanceKey, Resource
 
 _BUSY = frozenset((429, 503))
 _TRIES = 3  # of an instance, where others are answered
-_MOST_PARTS = 1 << 20
 _RESUMES = 3  # of one instance
 _RANGE = re.compile(r"bytes (\d{1,20})-\d{1,20}/(?:\d{1,20}|\*)")
 
@@ -46,7 +45,7 @@ class Arrived:
     def __init__(
         self,
         head: FileHead,
-        whole: bytes | None,
+        whole: memoryview | None,
         rest: AsyncGenerator[bytes] | None = None,
         *,
         held: int = 0,
@@ -100,8 +99,8 @@ class Objects:
         Raises what `one` does, where the archive breaks off; `TooLarge` before one above `whole_bytes`.
         """
         incoming = await self._open(resource.path, {"Accept": _accept("*", plain=False)}, patient=False)
-        body = _Body(incoming)
         try:
+            body = Body(incoming)
             while await body.begin():
                 size = body.part_length
                 if size is not None and size > self._settings.whole_bytes:
@@ -123,7 +122,7 @@ class Objects:
         incoming = await self._open_instance(key, syntax)
         kept = False
         try:
-            body = _Body(incoming)
+            body = Body(incoming)
             if not await body.begin():
                 raise NotFound("The archive sent no instance.")
             size = body.part_length
@@ -147,8 +146,8 @@ class Objects:
             if not kept:
                 incoming.close()
 
-    def _whole(self, content: list[bytes], held: int) -> Arrived:
-        joined = content[0] if len(content) == 1 else b"".join(content)
+    def _whole(self, content: list[memoryview], held: int) -> Arrived:
+        joined = b"".join(content)
         head = read_file_head(joined)
         if head is None:
             raise BadRequest("The archive sent no DICOM object.")
@@ -156,9 +155,11 @@ class Objects:
         if surplus > 0:
             self._budget.give(surplus)
             held -= surplus
-        return Arrived(head, joined[head.data_offset :], held=held, budget=self._budget)
+        return Arrived(head, memoryview(joined)[head.data_offset :], held=held, budget=self._budget)
 
-    async def _streamed(self, key: InstanceKey, syntax: str, body: "_Body", content: list[bytes]) -> Arrived:
+    async def _streamed(
+        self, key: InstanceKey, syntax: str, body: Body, content: list[memoryview]
+    ) -> Arrived:
         """An instance of which not more than a window is held."""
         begun = b"".join(content)
         while (head := read_file_head(begun)) is None:
@@ -170,7 +171,7 @@ class Objects:
         return Arrived(head, None, rest)
 
     async def _rest(
-        self, key: InstanceKey, syntax: str, body: "_Body", begun: bytes, offset: int
+        self, key: InstanceKey, syntax: str, body: Body, begun: bytes, offset: int
     ) -> AsyncGenerator[bytes]:
         received = len(begun)
         resumes = 0
@@ -190,17 +191,17 @@ class Objects:
                 if not blocks:
                     return
                 received += sum(map(len, blocks))
-                yield blocks[0] if len(blocks) == 1 else b"".join(blocks)
+                yield b"".join(blocks)
         finally:
             body.close()
 
-    async def _resumed(self, key: InstanceKey, syntax: str, body: "_Body", received: int) -> "_Body":
+    async def _resumed(self, key: InstanceKey, syntax: str, body: Body, received: int) -> Body:
         """The same answer from byte `received` on: a range, or all of it where that is what it was."""
         body.close()
         more = {"Range": f"bytes={received}-", "If-Range": body.tag}
         incoming = await self._open_instance(key, syntax, more)
-        resumed = _Body(incoming)
         try:
+            resumed = Body(incoming)
             if resumed.tag != body.tag or not await resumed.begin():
                 raise UpstreamFailed("The archive has another object than it had begun to send.")
             skipped = received
@@ -247,120 +248,6 @@ class Objects:
             if tries == _TRIES and self._answered_at > begun:  # busy with this instance only
                 raise ArchiveFailed("The archive is there and does not send the instance.")
             await asyncio.sleep(_wait_s(incoming.headers, self._settings.busy_delay_s))
-
-
-class _Body:
-    """The parts of an answer, one after another; a body that is no multipart is one part.
-
-    `tag` is the strong entity tag of a body that can be asked for again from any of its bytes, or empty.
-    """
-
-    def __init__(self, incoming: Incoming) -> None:
-        self._incoming = incoming
-        kind, parameters = content_type(incoming.headers.get("content-type", ""))
-        self._reader: Reads
-        self.tag = ""
-        if kind == MULTIPART:
-            self._reader = Reader(parameters.get("boundary", ""), max_parts=_MOST_PARTS)
-        elif kind in (DICOM, "application/octet-stream"):
-            self._reader = OnePart(kind)
-            told = incoming.headers.get("etag", "")
-            self.tag = told if told.startswith('"') else ""
-        else:
-            raise BadRequest("The archive sent something else than DICOM objects.")
-        self._events: Iterator[Event] = self._reader.push([])
-        self._at_end = False
-        self.part_ended = False
-        self.part_length: int | None = None
-
-    async def begin(self) -> bool:
-        """Go to the next part; false if there is none."""
-        while True:
-            for event in self._events:
-                if isinstance(event, PartBegins):
-                    self.part_ended = False
-                    self.part_length = self._length(event.headers)
-                    return True
-            if not await self._more():
-                return False
-
-    async def next(self) -> list[bytes]:
-        """What has arrived of the part, nothing at its end."""
-        while not self.part_ended:
-            blocks: list[bytes] = []
-            for event in self._events:
-                if isinstance(event, PartEnds):
-                    self.part_ended = True
-                    break
-                if isinstance(event, PartData):
-                    blocks.append(_bytes(event.data))
-            if blocks:
-                return blocks
-            if not self.part_ended and not await self._more():
-                raise ConnectionLost("The archive's answer ends inside an instance.")
-        return []
-
-    async def until(self, most_bytes: int) -> list[bytes]:
-        """The part to its end, or a little more than `most_bytes` of it."""
-        content: list[bytes] = []
-        size = 0
-        while size <= most_bytes and (blocks := await self.next()):
-            content += blocks
-            size += sum(map(len, blocks))
-        return content
-
-    async def skip(self, size_bytes: int) -> None:
-        """Pass over the first bytes of the part."""
-        left = size_bytes
-        while left:
-            blocks = await self.next()
-            if not blocks:
-                raise UpstreamFailed("The archive sent less than it had sent before.")
-            joined = b"".join(blocks)
-            if len(joined) > left:
-                self._events = _preceded(joined[left:], self._events)
-            left -= min(left, len(joined))
-
-    async def finish(self) -> None:
-        """Read what is behind the part, so that the connection can be kept."""
-        try:
-            while await self._more():
-                for _ in self._events:
-                    pass
-        except (ConnectionLost, UpstreamTimeout, BadRequest):
-            return
-        self.close()
-
-    def close(self) -> None:
-        self._incoming.close()
-
-    async def _more(self) -> bool:
-        """Read on; false if nothing more comes."""
-        if self._at_end:
-            return False
-        blocks = await self._incoming.read()
-        if not blocks:
-            self._at_end = True
-            self._events = self._reader.end()
-            return True
-        self._events = self._reader.push(blocks)
-        return True
-
-    def _length(self, headers: Mapping[str, str]) -> int | None:
-        whole = self._incoming.headers if isinstance(self._reader, OnePart) else headers
-        told = whole.get("content-length", "")
-        return int(told) if told.isascii() and told.isdigit() and len(told) < 15 else None
-
-
-def _preceded(data: bytes, events: Iterator[Event]) -> Iterator[Event]:
-    yield PartData(memoryview(data))
-    yield from events
-
-
-def _bytes(view: memoryview) -> bytes:
-    """The bytes of `view`, without copying those of a whole block."""
-    whole = view.obj
-    return whole if isinstance(whole, bytes) and len(whole) == len(view) else bytes(view)
 
 
 def _accept(syntax: str, *, plain: bool) -> str:

@@ -150,7 +150,7 @@ def bundles(listed: Iterable[Listed], *, prefer: str | None) -> list[Bundle]:
         by_class.setdefault(one.sop_class, []).append(one)
     made: list[Bundle] = []
     for sop_class, members in by_class.items():
-        proposals = _proposals(sop_class, members, prefer)
+        proposals = _proposals(sop_class, members, prefer) if sop_class else ()
         last = made[-1] if made else None
         if last is not None and len(last.proposals) + len(proposals) <= MOST_CONTEXTS:
             made[-1] = Bundle((*last.listed, *members), (*last.proposals, *proposals))

@@ -77,6 +77,8 @@ class Listener:
         if self._server is not None:
             self._server.close()
         for association in list(self._connections):
+            for service in self._following:
+                service.leave(association)
             if association.is_idle:
                 association.abort("drained")
         if self._tasks:
@@ -106,7 +108,9 @@ class Listener:
         if self._draining:
             association.close()
         elif len(self._waiting) > self._settings.limits.connections:
-            next(iter(self._waiting)).close()
+            oldest = next(iter(self._waiting))
+            oldest.close()
+            self._left(oldest)  # at once: several may connect before the loop says that it is closed
 
     def answer(
         self, association: Association, request: AssociateRequest
@@ -133,12 +137,16 @@ class Listener:
         self._tasks[association] = asyncio.get_running_loop().create_task(self._serve(association))
 
     def closed(self, association: Association) -> None:
-        if association in self._waiting:
-            del self._waiting[association]
-            self._tell(association)
+        self._left(association)
         self._connections.discard(association)
         if self._draining and not self._connections:
             self._all_closed.set()
+
+    def _left(self, association: Association) -> None:
+        """An association that nothing came of is over."""
+        if association in self._waiting:
+            del self._waiting[association]
+            self._tell(association)
 
     def _crowded(self, association: Association) -> bool:
         limits = self._settings.limits
@@ -169,10 +177,11 @@ class Listener:
         try:
             while (message := await association.receive()) is not None:
                 await self._dispatch(message, association)
+                for service in self._following:
+                    if not self._draining:
+                        await service.follow(association)
                 if self._draining:
                     association.abort("drained")
-                for service in self._following:
-                    await service.follow(association)
         except AssociationLost:
             pass
         except Exception:

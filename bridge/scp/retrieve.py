@@ -57,11 +57,11 @@ class Retrieve:
             wanted = await self._wanted(message, association)
             destination = self._destination(message)
             instances = await listed(self._archive, wanted)
+            return await self._carry_out(message, association, instances, destination, wanted.level)
         except AssociationLost:
             raise
         except Exception as error:
             return await _refuse(message, association, error)
-        return await self._carry_out(message, association, instances, destination, wanted.level)
 
     async def _wanted(self, message: Message, association: Association) -> Wanted:
         """What the message asks for; raises what is wrong with it, its data set read to the end."""
@@ -163,7 +163,7 @@ def _choose(proposed: Sequence[str], peer_serves: bool) -> str | None:
 
 
 async def _refuse(message: Message, association: Association, error: Exception) -> int:
-    """The final response where it is not even known what to send."""
+    """The final response where it is not known what to send, or something went wrong that nobody expected."""
     status, comment = statuses.retrieve_status(error), str(error)
     offending = error.tag if isinstance(error, BadKey) else 0
     if isinstance(error, ArchiveError):

@@ -130,7 +130,8 @@ class Association(asyncio.BufferedProtocol):
     async def response(self, message_id: int, timeout_s: float) -> Message:
         """The next response to our message `message_id`; requests stay for `receive`.
 
-        Responses to other messages are dropped: we ask for one thing at a time, so they come too late. Raises `NoResponse` if none begins within `timeout_s`, and `AssociationLost` if none can come.
+        Responses to other messages are dropped: we ask for one thing at a time, so they come too late.
+        Raises `NoResponse` if none begins within `timeout_s`, and `AssociationLost` if none can come.
         """
 
         def found() -> Message | None:

@@ -173,9 +173,10 @@ class Command:
 
 
 def decode(encoded: bytes) -> Command:
-    """Read a command set; `ProtocolFault` if it cannot be followed or says no Command Field.
+    """Read a command set; `ProtocolFault` if it cannot be followed or says no Command Field or Status.
 
-    Elements that are not known are passed over, and so is the group length, which is often wrong.
+    Elements that are not known are passed over, and so are numbers without a value, and the group length,
+    which is often wrong.
     """
     values: dict[Tag, Value] = {}
     at = 0
@@ -186,13 +187,16 @@ def decode(encoded: bytes) -> Command:
         at += _ELEMENT.size
         if group != 0 or length > len(encoded) - at:
             raise ProtocolFault("command set malformed")
-        if element in _TAGS and element not in _TAG_LISTS:
+        if element in _TAGS and element not in _TAG_LISTS and (length or element not in _NUMBERS):
             tag = Tag(element)
             values[tag] = _decoded(tag, encoded[at : at + length])
         at += length
     if Tag.COMMAND_FIELD not in values:
         raise ProtocolFault("command set without a command")
-    return Command(values)
+    command = Command(values)
+    if command.is_response and Tag.STATUS not in values:
+        raise ProtocolFault("response without a status")  # it must not be read as a success
+    return command
 
 
 def _decoded(tag: Tag, value: bytes) -> Value:

@@ -152,11 +152,18 @@ def accept(
 def agreed(request: AssociateRequest, accepted: AssociateAccept) -> Mapping[int, Context]:
     """The contexts that a peer's acceptance of our `request` makes, by id.
 
-    Contexts that were not proposed and transfer syntaxes that were not offered count as refused.
+    Contexts that were not proposed and transfer syntaxes that were not offered count as refused, roles
+    and extended negotiation that were not asked for as unsaid.
     """
     proposals = {proposal.context_id: proposal for proposal in request.contexts}
-    roles = {role.abstract: role for role in accepted.user.roles}
-    extended = dict(accepted.user.extended)
+    wanted = {role.abstract: role for role in request.user.roles}
+    roles = {
+        role.abstract: Role(role.abstract, role.scu and asked.scu, role.scp and asked.scp)
+        for role in accepted.user.roles
+        if (asked := wanted.get(role.abstract)) is not None
+    }
+    begun = {abstract for abstract, _ in request.user.extended}
+    extended = {abstract: info for abstract, info in accepted.user.extended if abstract in begun}
     contexts: dict[int, Context] = {}
     for answer in accepted.contexts:
         proposal = proposals.get(answer.context_id)

@@ -117,7 +117,7 @@ async def associate(
             )
     except TimeoutError as cause:
         raise UpstreamTimeout("The peer takes no connection.") from cause
-    except OSError as cause:
+    except (OSError, UnicodeError) as cause:  # the latter for names that cannot be any host's
         raise UpstreamFailed("The peer cannot be reached.") from cause
     try:
         await association.opened()

@@ -18,11 +18,12 @@ from bridge.upper import pdu
 from bridge.upper.associate import AnsweredContext, AssociateAccept, AssociateRequest, UserInformation
 from bridge.upper.command import Command, Tag, decode
 from bridge.upper.requestor import RequestedAssociation
-from tests.dimse.committing import close
+from tests.dimse.committing import listening
 from tests.dimse.dimse_peers import EXPLICIT_LE, IMPLICIT_LE, PATIENCE_S, RawPeer, p_data
 
 BOTH = (EXPLICIT_LE, IMPLICIT_LE)
-QUICK = Limits(artim_s=0.4, pdu_s=0.2, response_s=0.4, linger_s=0.4, connect_s=2.0)
+QUICK = Limits(artim_s=0.8, pdu_s=0.3, response_s=0.8, linger_s=0.4, connect_s=5.0)
+PATIENT = Limits(response_s=PATIENCE_S)
 
 
 def play[T](coroutine: Coroutine[Any, Any, T]) -> T:
@@ -69,12 +70,8 @@ def archive(
     entity = AE(ae_title="ARCHIVE")
     for each in classes:
         entity.add_supported_context(each, list(syntaxes), **roles)
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
-    assert server is not None and server.socket is not None
-    try:
-        yield server.socket.getsockname()[1]
-    finally:
-        close(entity, server)
+    with listening(entity, handlers) as port:
+        yield port
 
 
 class RawScp(RawPeer):
@@ -129,7 +126,7 @@ def scripted(script: Callable[[RawScp], object]) -> Iterator[int]:
     failures: list[BaseException] = []
 
     def serve() -> None:
-        accepted, _ = listening.accept()
+        accepted, _ = server.accept()
         peer = RawScp(accepted)
         try:
             script(peer)
@@ -140,12 +137,12 @@ def scripted(script: Callable[[RawScp], object]) -> Iterator[int]:
         finally:
             peer.close()
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(PATIENCE_S)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE_S)
         player = threading.Thread(target=serve)
         player.start()
         try:
-            yield listening.getsockname()[1]
+            yield server.getsockname()[1]
         finally:
             player.join(5)
             assert not player.is_alive(), "the connection was never closed"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any
 from aiohttp import web
 from pydicom import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_role
 
 from bridge.commitments import Commitments
@@ -23,6 +26,8 @@ from bridge.scp.echo import Echo
 from bridge.scp.listener import Listener
 from bridge.settings import ArchiveSettings, BridgeSettings, CommitmentSettings, Limits
 from bridge.state import StateFolder
+from bridge.upper import pdu
+from bridge.upper.command import Operation
 from tests.dimse.dimse_peers import (
     CT_IMAGE,
     EXPLICIT_LE,
@@ -30,7 +35,10 @@ from tests.dimse.dimse_peers import (
     PATIENCE_S,
     VERIFICATION,
     Ground,
+    RawPeer,
+    a_command,
     a_uid,
+    p_data,
 )
 
 PUSH = "1.2.840.10008.1.20.1"
@@ -209,21 +217,37 @@ def receiver(reports: Reports, *, port: int = 0, roles: bool = True) -> Iterator
     entity = AE(ae_title="MODALITY")
     given: dict[str, Any] = {"scu_role": True, "scp_role": True} if roles else {}
     entity.add_supported_context(PUSH, [EXPLICIT_LE, IMPLICIT_LE], **given)
+    with listening(entity, [(evt.EVT_N_EVENT_REPORT, reports.handle)], port=port) as listens:
+        yield listens
+
+
+@contextlib.contextmanager
+def listening(entity: AE, handlers: Sequence[Any], *, port: int = 0) -> Iterator[int]:
+    """A pynetdicom entity as SCP; its port. At the end its threads and sockets are gone."""
+    sockets: list[socket.socket] = []
+
+    def opened(event: evt.Event) -> None:
+        keep_socket(event.assoc, sockets)
+
     server = entity.start_server(
-        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.handle)]
+        ("127.0.0.1", port), block=False, evt_handlers=[*handlers, (evt.EVT_CONN_OPEN, opened)]
     )
     assert server is not None and server.socket is not None
     try:
         yield server.socket.getsockname()[1]
     finally:
-        close(entity, server)
+        server.shutdown()
+        for association in entity.active_associations:
+            association.join(PATIENCE_S)
+        for each in sockets:
+            each.close()
 
 
-def close(entity: AE, server: Any) -> None:
-    """End a pynetdicom SCP with its threads, which hold sockets."""
-    server.shutdown()
-    for association in entity.active_associations:
-        association.join(PATIENCE_S)
+def keep_socket(association: Association, sockets: list[socket.socket]) -> None:
+    """Note the socket, which pynetdicom does not close if the peer has reset the connection before."""
+    wrapped = association.dul.socket
+    if wrapped is not None and wrapped.socket is not None:
+        sockets.append(wrapped.socket)
 
 
 class Asker:
@@ -252,6 +276,8 @@ class Asker:
             evt_handlers=handlers,  # type: ignore[arg-type]
         )
         assert self.association.is_established
+        self._sockets: list[socket.socket] = []
+        keep_socket(self.association, self._sockets)
 
     def ask(
         self, references: Sequence[tuple[str, str]], transaction: str, *, action: int = 1, **changed: Any
@@ -270,7 +296,13 @@ class Asker:
         if self._reports is not None and self._reports.came and isinstance(self._bridge, Committing):
             self._bridge.settle()
         self.association.release()
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the end of the association's thread, and close its socket."""
         self.association.join(PATIENCE_S)
+        for each in self._sockets:
+            each.close()
 
 
 def asking(references: Sequence[tuple[str, str]], transaction: str) -> Dataset:
@@ -288,3 +320,33 @@ def asking(references: Sequence[tuple[str, str]], transaction: str) -> Dataset:
 def modality(port: int, **given: Any) -> Peer:
     """The peer that `Asker` and `receiver` play."""
     return Peer("ct", "MODALITY", "127.0.0.1", port, callers=LOOPBACK, **given)
+
+
+def an_action(
+    references: list[tuple[str, str]], transaction: str, *, content: bytes | None = None, **values: Any
+) -> bytes:
+    """The PDUs of an N-ACTION request in Explicit VR Little Endian."""
+    told = {"requested_sop_class": PUSH, "requested_sop_instance": PUSH_INSTANCE, "action_type": 1, **values}
+    command = a_command(Operation.N_ACTION, has_data=True, **told)
+    if content is None:
+        content = encode(asking(references, transaction), is_implicit_vr=False, is_little_endian=True) or b""
+    return p_data(1, command, command=True) + p_data(1, content, command=False)
+
+
+def an_event(peer: RawPeer) -> int:
+    """Take a report and answer it; its Command Field."""
+    command = peer.response()
+    kind, _ = peer.next_pdu()
+    assert kind == pdu.Kind.P_DATA
+    peer.send(p_data(1, command.answered(0).encode(), command=True))
+    return command.field
+
+
+def unused_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+Start = Callable[..., Committing]

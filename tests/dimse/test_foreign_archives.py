@@ -22,10 +22,9 @@ from bridge import scu
 from bridge.hosts import LOOPBACK
 from bridge.peers import Peer
 from bridge.scu import Proposal
-from bridge.settings import Limits
 from service.dicom.part10 import file_head
-from tests.dimse.asking import connected, ours, play
-from tests.dimse.committing import Committing, Holder, begin, serve, settings_for
+from tests.dimse.asking import PATIENT, connected, ours, play
+from tests.dimse.committing import Committing, Holder, begin, serve, settings_for, unused_port
 from tests.dimse.dimse_peers import (
     CT_IMAGE,
     EXPLICIT_LE,
@@ -40,15 +39,8 @@ from tests.dimse.dimse_peers import (
 )
 
 OURS = "ISTHMUS"
-PATIENT = Limits(response_s=PATIENCE_S)
 FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
 STORING = (Proposal(VERIFICATION, (EXPLICIT_LE,)), Proposal(CT_IMAGE, (EXPLICIT_LE,)))
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

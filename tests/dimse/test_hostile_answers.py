@@ -11,11 +11,12 @@ import pytest
 
 from bridge import scu
 from bridge.scu import Proposal
+from bridge.settings import Limits
 from bridge.upper import pdu
 from bridge.upper.command import Operation
 from bridge.upper.messages import AssociationLost, NoResponse
 from service.dicom.errors import UpstreamFailed
-from tests.dimse.asking import BOTH, QUICK, RawScp, acceptance, connected, ours, play, scripted
+from tests.dimse.asking import BOTH, PATIENT, QUICK, RawScp, acceptance, connected, ours, play, scripted
 from tests.dimse.dimse_peers import CT_IMAGE, VERIFICATION, a_command, p_data
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -115,7 +116,7 @@ def test_an_identifier_that_is_too_long_is_left_out():
         peer.answer(asked, 0x0000)
 
     async def ask(port: int) -> list[int]:
-        limits = replace(QUICK, identifier_bytes=1000)
+        limits = replace(PATIENT, identifier_bytes=1000)
         async with connected(port, Proposal(FIND, BOTH), limits=limits) as association:
             return [len(each.identifier) async for each in scu.find(association, 1, b"12", limits)]
 
@@ -123,15 +124,15 @@ def test_an_identifier_that_is_too_long_is_left_out():
         assert play(ask(port)) == [0, 0]
 
 
-def storing(port: int, size: int, block: int = 1 << 16) -> int:
+def storing(port: int, size: int, limits: Limits = QUICK, block: int = 1 << 16) -> int:
     async def store() -> int:
         async def blocks() -> AsyncIterator[bytes]:
             for _ in range(0, size, block):
                 yield bytes(block)
                 await asyncio.sleep(0)
 
-        async with connected(port, Proposal(CT_IMAGE, BOTH)) as association:
-            return await scu.store(association, 1, CT_IMAGE, "1.2.3", blocks(), timeout_s=QUICK.response_s)
+        async with connected(port, Proposal(CT_IMAGE, BOTH), limits=limits) as association:
+            return await scu.store(association, 1, CT_IMAGE, "1.2.3", blocks(), timeout_s=limits.response_s)
 
     return play(store())
 
@@ -171,7 +172,7 @@ def test_a_status_that_comes_before_the_end_of_the_instance_counts():
         peer.answer(peer.command(), 0xA700)
 
     with scripted(script) as port:
-        assert storing(port, 1 << 20) == 0xA700
+        assert storing(port, 1 << 20, PATIENT) == 0xA700
 
 
 def test_what_is_not_to_be_had_leaves_an_association_or_ends_it():

@@ -13,13 +13,14 @@ import pytest
 from bridge import scu
 from bridge.peers import Peer
 from bridge.scu import Proposal
+from bridge.settings import Limits
 from bridge.upper import pdu
 from bridge.upper.associate import AnsweredContext, AssociateReject
 from bridge.upper.command import Operation
 from bridge.upper.messages import AssociationLost, NoResponse
 from bridge.upper.requestor import Rejected, RequestedAssociation
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
-from tests.dimse.asking import BOTH, QUICK, RawScp, acceptance, connected, play, scripted
+from tests.dimse.asking import BOTH, PATIENT, QUICK, RawScp, acceptance, connected, play, scripted
 from tests.dimse.dimse_peers import EXPLICIT_LE, VERIFICATION, a_command, p_data
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -158,12 +159,9 @@ def test_contexts_that_were_not_proposed_do_not_count():
         assert play(contexts(port)) == {}
 
 
-async def echoed(port: int) -> int:
-    async with connected(port, ECHOING) as association:
-        try:
-            return await scu.echo(association, 1, timeout_s=QUICK.response_s)
-        finally:
-            assert not association.is_open or association.result == ""
+async def echoed(port: int, limits: Limits = QUICK) -> int:
+    async with connected(port, ECHOING, limits=limits) as association:
+        return await scu.echo(association, 1, timeout_s=limits.response_s)
 
 
 def on_echo(*encoded: bytes, then: Script = lambda peer: None) -> Script:
@@ -228,12 +226,12 @@ def test_an_answer_that_comes_before_others_is_found():
     odd = p_data(1, a_command(0x8030, has_data=False, responded_message_id=7, status=0x0110), command=True)
 
     with scripted(on_echo(odd, AN_ECHO, ANSWER)) as port:
-        assert play(echoed(port)) == 0
+        assert play(echoed(port, PATIENT)) == 0
 
 
 def test_a_failure_is_a_status():
     with scripted(answering(status=0x0124)) as port:
-        assert play(echoed(port)) == 0x0124
+        assert play(echoed(port, PATIENT)) == 0x0124
 
 
 # The end of an association.

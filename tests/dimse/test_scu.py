@@ -17,12 +17,11 @@ from pynetdicom.presentation import build_context
 
 from bridge import scu
 from bridge.scu import Found, Progress, Proposal
-from bridge.settings import Limits
 from bridge.upper.association import Association
 from bridge.upper.command import Tag
 from bridge.upper.messages import Message
-from tests.dimse.asking import BOTH, archive, connected, ours, play
-from tests.dimse.committing import close
+from tests.dimse.asking import BOTH, PATIENT, archive, connected, ours, play
+from tests.dimse.committing import listening
 from tests.dimse.dimse_peers import (
     CT_IMAGE,
     EXPLICIT_LE,
@@ -34,7 +33,6 @@ from tests.dimse.dimse_peers import (
 
 FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
 PUSH, PUSH_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
-PATIENT = Limits(response_s=PATIENCE_S)
 
 
 def an_identifier(**values: str) -> bytes:
@@ -47,7 +45,7 @@ def an_identifier(**values: str) -> bytes:
 
 def test_echo():
     async def echo(port: int) -> str:
-        async with connected(port, Proposal(VERIFICATION, BOTH)) as association:
+        async with connected(port, Proposal(VERIFICATION, BOTH), limits=PATIENT) as association:
             statuses = [await scu.echo(association, 1, timeout_s=PATIENCE_S) for _ in range(3)]
             assert statuses == [0, 0, 0]
         return str(association.result)
@@ -75,7 +73,7 @@ def test_store(streamed: bool, size: int):
         return 0xB007
 
     async def store(port: int) -> int:
-        async with connected(port, Proposal(CT_IMAGE, (EXPLICIT_LE,))) as association:
+        async with connected(port, Proposal(CT_IMAGE, (EXPLICIT_LE,)), limits=PATIENT) as association:
             data = pieces(instance.data) if streamed else instance.data
             return await scu.store(
                 association,
@@ -120,7 +118,7 @@ def finding(count: int, final: int = 0) -> Any:
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_find(count: int):
     async def find(port: int) -> list[Found]:
-        async with connected(port, Proposal(FIND, (EXPLICIT_LE,))) as association:
+        async with connected(port, Proposal(FIND, (EXPLICIT_LE,)), limits=PATIENT) as association:
             context_id = ours(association, FIND)
             return [
                 each
@@ -137,7 +135,7 @@ def test_find(count: int):
 
 def test_find_that_fails_says_so():
     async def find(port: int) -> list[Found]:
-        async with connected(port, Proposal(FIND, (EXPLICIT_LE,))) as association:
+        async with connected(port, Proposal(FIND, (EXPLICIT_LE,)), limits=PATIENT) as association:
             return [each async for each in scu.find(association, 1, an_identifier(), PATIENT)]
 
     with archive([finding(0, 0xA900)], FIND) as port:
@@ -150,7 +148,9 @@ def patient_id(identifier: bytes) -> str:
 
 def test_find_that_is_closed_is_cancelled_and_leaves_the_association_usable():
     async def find(port: int) -> tuple[int, int]:
-        async with connected(port, Proposal(FIND, BOTH), Proposal(VERIFICATION, BOTH)) as association:
+        async with connected(
+            port, Proposal(FIND, BOTH), Proposal(VERIFICATION, BOTH), limits=PATIENT
+        ) as association:
             answers = scu.find(association, ours(association, FIND), an_identifier(), PATIENT)
             async with contextlib.aclosing(answers):
                 seen = 0
@@ -205,14 +205,8 @@ def giving(instances: list[Instance]) -> Iterator[int]:
     entity.add_supported_context(GET, list(BOTH))
     entity.add_supported_context(CT_IMAGE, list(BOTH), scu_role=True, scp_role=True)
     entity.add_supported_context(VERIFICATION)
-    server = entity.start_server(
-        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_GET, getting(instances))]
-    )
-    assert server is not None and server.socket is not None
-    try:
-        yield server.socket.getsockname()[1]
-    finally:
-        close(entity, server)
+    with listening(entity, [(evt.EVT_C_GET, getting(instances))]) as port:
+        yield port
 
 
 @pytest.mark.parametrize(("status", "final"), [(0, 0x0000), (0xB000, 0xB000), (0xA700, 0xA702)])
@@ -221,7 +215,7 @@ def test_get_by_role_selection(status: int, final: int):
     inbox = Inbox(status)
 
     async def get(port: int) -> list[Progress]:
-        async with connected(port, *GETTING) as association:
+        async with connected(port, *GETTING, limits=PATIENT) as association:
             asked = scu.get(association, ours(association, GET), an_identifier(), PATIENT, on_store=inbox)
             return [each async for each in asked]
 
@@ -242,7 +236,7 @@ def test_get_that_is_closed_is_cancelled_and_leaves_the_association_usable():
     inbox = Inbox()
 
     async def get(port: int) -> int:
-        async with connected(port, *GETTING, Proposal(VERIFICATION, BOTH)) as association:
+        async with connected(port, *GETTING, Proposal(VERIFICATION, BOTH), limits=PATIENT) as association:
             asked = scu.get(association, ours(association, GET), an_identifier(), PATIENT, on_store=inbox)
             async with contextlib.aclosing(asked):
                 async for _ in asked:
@@ -264,7 +258,7 @@ def test_move():
         return 0
 
     async def move(port: int, destination: str) -> list[Progress]:
-        async with connected(port, Proposal(MOVE, (EXPLICIT_LE,))) as association:
+        async with connected(port, Proposal(MOVE, (EXPLICIT_LE,)), limits=PATIENT) as association:
             asked = scu.move(association, 1, an_identifier(), PATIENT, destination=destination)
             return [each async for each in asked]
 
@@ -293,7 +287,9 @@ def test_move_that_is_closed_is_cancelled_and_leaves_the_association_usable():
         yield from getting([an_instance() for _ in range(500)])(event)
 
     async def move(port: int) -> int:
-        async with connected(port, Proposal(MOVE, BOTH), Proposal(VERIFICATION, BOTH)) as association:
+        async with connected(
+            port, Proposal(MOVE, BOTH), Proposal(VERIFICATION, BOTH), limits=PATIENT
+        ) as association:
             asked = scu.move(association, 1, an_identifier(), PATIENT, destination="INBOX")
             async with contextlib.aclosing(asked):
                 async for _ in asked:
@@ -320,9 +316,11 @@ def test_action_and_event_report():
 
     async def both(port: int) -> list[int]:
         proposal = Proposal(PUSH, (EXPLICIT_LE,))
-        async with connected(port, proposal) as association:
+        async with connected(port, proposal, limits=PATIENT) as association:
             acted = await scu.action(association, 1, PUSH_INSTANCE, 1, information, timeout_s=PATIENCE_S)
-        async with connected(port, Proposal(PUSH, (EXPLICIT_LE,), scu=False, scp=True)) as association:
+        async with connected(
+            port, Proposal(PUSH, (EXPLICIT_LE,), scu=False, scp=True), limits=PATIENT
+        ) as association:
             assert association.contexts[1].we_serve
             reported = await scu.event_report(
                 association, 1, PUSH_INSTANCE, 2, information, timeout_s=PATIENCE_S
@@ -348,7 +346,7 @@ def encode_transaction(uid: str) -> bytes:
 def test_what_is_not_accepted_is_not_there():
     async def contexts(port: int) -> dict[str, bool]:
         proposals = [Proposal(each, BOTH) for each in (CT_IMAGE, VERIFICATION, FIND)]
-        async with connected(port, *proposals) as association:
+        async with connected(port, *proposals, limits=PATIENT) as association:
             return {
                 each.abstract: scu.context_for(association, each.abstract) is not None for each in proposals
             }

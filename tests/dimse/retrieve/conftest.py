@@ -2,9 +2,11 @@
 
 import queue
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import uvloop
 
 from bridge.journal import AssociationReport
 from bridge.peers import Peer, Peers
@@ -19,14 +21,30 @@ from tests.dimse.dimse_peers import PATIENCE_S, Bridge, Ground
 from tests.dimse.retrieve.retrieving import Destination, Served, a_service, chosen, serve, stop
 
 
-@pytest.fixture
-def served(ground: Ground) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    """One loop for the tests of a module, as starting and stopping a service takes most of their time."""
+    ground = Ground(uvloop.new_event_loop)
+    yield ground
+    ground.end()
+
+
+@pytest.fixture(scope="module")
+def service(ground: Ground) -> Iterator[Served]:
     """The real service."""
     service = a_service()
     server = ground.run(serve(service))
     yield service
     ground.run(stop(server))
     service.archive.close()
+
+
+@pytest.fixture
+def served(service: Served) -> Iterator[Served]:
+    """The service, well behaved; what it holds of other tests has UIDs of its own."""
+    service.forget_requests()
+    yield service
+    service.trouble = lambda scope, number: None
 
 
 StartRetrieving = Callable[..., Bridge]
@@ -62,8 +80,15 @@ def start(ground: Ground, served: Served) -> Iterator[StartRetrieving]:
         ground.run(bridge.remote.close())
 
 
+@pytest.fixture(scope="module")
+def closing() -> Iterator[ThreadPoolExecutor]:
+    """Where destinations end, which takes half a second each."""
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
 @pytest.fixture
-def destination() -> Iterator[Callable[..., Destination]]:
+def destination(closing: ThreadPoolExecutor) -> Iterator[Callable[..., Destination]]:
     """Opens destinations."""
     opened: list[Destination] = []
 
@@ -73,4 +98,4 @@ def destination() -> Iterator[Callable[..., Destination]]:
 
     yield open_one
     for one in opened:
-        one.close()
+        closing.submit(one.close)

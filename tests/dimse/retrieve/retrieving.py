@@ -69,6 +69,11 @@ class Served:
             return
         await self.app(scope, receive, send if wrong is None else _cutting(send, wrong))
 
+    def forget_requests(self) -> None:
+        """Count from the beginning."""
+        self.requests.clear()
+        self._counts.clear()
+
     def gets(self, *, of: str) -> list[dict[str, str]]:
         """The requests for objects whose path ends so."""
         return [
@@ -140,6 +145,8 @@ class Kept:
     sop_class: str
     syntax: str
     data: bytes
+    patient: str = ""
+    accession: str = ""
 
     @property
     def part10(self) -> bytes:
@@ -182,7 +189,8 @@ def an_object(
             element(0x7FE00010, b"OW", instance.encode().ljust(size_bytes, b"\x07")),
         )
     )
-    return Kept(study, series, instance, sop_class, syntax, data)
+    texts = {name: texts.get(name, "") for name in ("patient", "accession")}
+    return Kept(study, series, instance, sop_class, syntax, data, **texts)
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """C-MOVE and C-GET (PS3.4 C.4.2, C.4.3): what is sent, what is said of it."""
 
+import secrets
+
 import pytest
 from pynetdicom import _config
 
@@ -49,11 +51,11 @@ def test_a_study_comes_back_on_the_same_association(start, served):
 @pytest.fixture
 def patient(served):
     """A patient with two studies, of which the first has two series of two."""
-    study = a_uid()
+    study, patient, accession = a_uid(), f"P{a_uid()}", secrets.token_hex(5)
     objects = [
-        *a_series(2, study, patient="P7", accession="A1"),
-        *a_series(2, study, patient="P7", accession="A1"),
-        *a_series(1, patient="P7", accession="A2"),
+        *a_series(2, study, patient=patient, accession=accession),
+        *a_series(2, study, patient=patient, accession=accession),
+        *a_series(1, patient=patient, accession=accession + "2"),
     ]
     served.keep(one.part10 for one in objects)
     served.keep([an_object(patient="P8").part10])
@@ -68,13 +70,13 @@ ONLY_MOVE = "1.2.840.10008.5.1.4.1.2.3.2"
 @pytest.mark.parametrize(
     ("model", "level", "keys", "expected"),
     [
-        (PATIENT_MOVE, "PATIENT", lambda p: {"PatientID": "P7"}, [0, 1, 2, 3, 4]),
-        (ONLY_MOVE, "PATIENT", lambda p: {"PatientID": "P7"}, [0, 1, 2, 3, 4]),
+        (PATIENT_MOVE, "PATIENT", lambda p: {"PatientID": p[0].patient}, [0, 1, 2, 3, 4]),
+        (ONLY_MOVE, "PATIENT", lambda p: {"PatientID": p[0].patient}, [0, 1, 2, 3, 4]),
         (STUDY_MOVE, "STUDY", lambda p: {"StudyInstanceUID": p[0].study}, [0, 1, 2, 3]),
         (PATIENT_MOVE, "STUDY", lambda p: {"StudyInstanceUID": p[0].study}, [0, 1, 2, 3]),
         (STUDY_MOVE, "STUDY", lambda p: {"StudyInstanceUID": [p[0].study, p[4].study]}, [0, 1, 2, 3, 4]),
-        (STUDY_MOVE, "STUDY", lambda p: {"AccessionNumber": "A2"}, [4]),
-        (STUDY_MOVE, "study", lambda p: {"StudyInstanceUID": p[4].study, "PatientID": "P7"}, [4]),
+        (STUDY_MOVE, "STUDY", lambda p: {"AccessionNumber": p[4].accession}, [4]),
+        (STUDY_MOVE, "study", lambda p: {"StudyInstanceUID": p[4].study, "PatientID": p[0].patient}, [4]),
         (
             STUDY_MOVE,
             "SERIES",
@@ -102,7 +104,7 @@ ONLY_MOVE = "1.2.840.10008.5.1.4.1.2.3.2"
         ),
         (STUDY_MOVE, "STUDY", lambda p: {"StudyInstanceUID": "1.2.3"}, []),
         (STUDY_MOVE, "SERIES", lambda p: {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2"}, []),
-        (PATIENT_MOVE, "PATIENT", lambda p: {"PatientID": "p7"}, []),
+        (PATIENT_MOVE, "PATIENT", lambda p: {"PatientID": p[0].patient.lower()}, []),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore")  # pydicom's, about the lower case

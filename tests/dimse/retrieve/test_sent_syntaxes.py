@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from pydicom.filereader import read_dataset
 
 from service.dicom.part10 import FileHead, read_file_head
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, ROOT
-from tests.dimse.retrieve.retrieving import asked, fetched, moved
+from tests.dimse.dimse_peers import Ground
+from tests.dimse.retrieve.retrieving import Served, a_service, asked, fetched, moved, serve, stop
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, about the files
 
@@ -17,6 +19,16 @@ J2K, J2K_LOSSY, JPEG, SV1, JLS, RLE = (
     ROOT + tail for tail in (".4.90", ".4.91", ".4.50", ".4.70", ".4.80", ".5")
 )
 MR, CT = "ts/mr-small-family", "ts/ct-family"
+
+
+@pytest.fixture
+def service(ground: Ground) -> Iterator[Served]:
+    """The real service, empty: many of the files have one SOP Instance UID."""
+    service = a_service()
+    server = ground.run(serve(service))
+    yield service
+    ground.run(stop(server))
+    service.archive.close()
 
 
 class Sample:

@@ -2,38 +2,30 @@
 
 import logging
 import shutil
-import socket
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pynetdicom.dsutils import encode
 
-from bridge.settings import BridgeSettings
 from bridge.upper import pdu
 from bridge.upper.command import Operation
 from tests.dimse.committing import (
     MR_IMAGE,
     PUSH,
-    PUSH_INSTANCE,
     Asker,
-    Committing,
     Holder,
     Reports,
-    asking,
-    begin,
+    Start,
+    an_action,
+    an_event,
     modality,
     receiver,
-    serve,
-    settings_for,
+    unused_port,
 )
 from tests.dimse.dimse_peers import (
     CT_IMAGE,
     EXPLICIT_LE,
     IMPLICIT_LE,
     VERIFICATION,
-    Ground,
     RawPeer,
     a_command,
     a_context,
@@ -41,39 +33,6 @@ from tests.dimse.dimse_peers import (
     an_echo,
     p_data,
 )
-
-Start = Callable[..., Committing]
-
-
-@pytest.fixture
-def holder(ground: Ground) -> Iterator[Holder]:
-    holder = Holder()
-    holder.open.set()
-    runner = ground.run(serve(holder))
-    yield holder
-    holder.open.set()
-    ground.run(runner.cleanup())
-
-
-@pytest.fixture
-def start(ground: Ground, holder: Holder, tmp_path: Path) -> Iterator[Start]:
-    """Starts bridges; keyword arguments are settings of commitment and limits, and peers."""
-    running: list[Committing] = []
-
-    def begin_one(settings: BridgeSettings | None = None, **given: Any) -> Committing:
-        running.append(begin(ground, settings or settings_for(holder, tmp_path / "state", **given)))
-        return running[-1]
-
-    yield begin_one
-    for bridge in running:
-        if not bridge.ended:
-            bridge.end()
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT_LE, IMPLICIT_LE])
@@ -457,23 +416,3 @@ def test_a_context_for_which_no_data_set_can_be_written_is_refused(start: Start)
 
     assert [(each.result, each.syntax) for each in accepted.contexts][1] == (0, IMPLICIT_LE)
     assert accepted.contexts[0].result == 4
-
-
-def an_action(
-    references: list[tuple[str, str]], transaction: str, *, content: bytes | None = None, **values: Any
-) -> bytes:
-    """The PDUs of an N-ACTION request in Explicit VR Little Endian."""
-    told = {"requested_sop_class": PUSH, "requested_sop_instance": PUSH_INSTANCE, "action_type": 1, **values}
-    command = a_command(Operation.N_ACTION, has_data=True, **told)
-    if content is None:
-        content = encode(asking(references, transaction), is_implicit_vr=False, is_little_endian=True) or b""
-    return p_data(1, command, command=True) + p_data(1, content, command=False)
-
-
-def an_event(peer: RawPeer) -> int:
-    """Take a report and answer it; its Command Field."""
-    command = peer.response()
-    kind, _ = peer.next_pdu()
-    assert kind == pdu.Kind.P_DATA
-    peer.send(p_data(1, command.answered(0).encode(), command=True))
-    return command.field

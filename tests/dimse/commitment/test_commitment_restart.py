@@ -6,16 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.dimse.committing import Asker, Holder, Reports, receiver, serve
-from tests.dimse.dimse_peers import PATIENCE_S, Ground, a_uid
+from tests.dimse.committing import Asker, Holder, Reports, receiver
+from tests.dimse.dimse_peers import PATIENCE_S, a_uid
 
-ROOT = Path(__file__).parents[2]
-Start = Callable[..., "Program"]
+ROOT = Path(__file__).parents[3]
 
 
 class Program:
@@ -62,12 +60,10 @@ class Program:
 
 
 @pytest.fixture
-def holder(ground: Ground) -> Iterator[Holder]:
-    holder = Holder()
-    runner = ground.run(serve(holder))
-    yield holder
-    holder.open.set()
-    ground.run(runner.cleanup())
+def holder(holder: Holder) -> Holder:
+    """One that cannot say yet what it holds."""
+    holder.open.clear()
+    return holder
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -82,7 +78,7 @@ def test_a_report_comes_after_a_restart(holder: Holder, tmp_path: Path, number: 
         assert asker.ask(wanted, transaction) == 0x0000
         first.end(number)
         asker.association.abort()
-        asker.association.join(PATIENCE_S)
+        asker.close()
         assert reports.arrived.empty()
         holder.open.set()
 
