@@ -1,6 +1,9 @@
 """Readers of settings from the environment, which name the variable when its value is no good."""
 
+import re
 from collections.abc import Mapping
+
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@|([?&](?:ssl)?password=)[^&]*")
 
 
 class SettingError(Exception):
@@ -49,3 +52,8 @@ def size(environ: Mapping[str, str], name: str, default: int, *, least: int = 1)
                 raise SettingError(f"{name} must be at least {least} bytes; it is {given!r}.")
             return value
     raise SettingError(f"{name} must be a size in bytes such as 33554432 or 32MiB; it is {given!r}.")
+
+
+def shown(url: str) -> str:
+    """`url` as it may be shown: without passwords."""
+    return _PASSWORD.sub(lambda found: f"{found[1]}@" if found[1] is not None else f"{found[2]}***", url)

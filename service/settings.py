@@ -20,6 +20,7 @@ _ORIGIN = re.compile(rf"(https?)://({AUTHORITY.pattern})/?", re.IGNORECASE)
 _PUBLIC_URL = re.compile(rf"https?://{AUTHORITY.pattern}(?:/[A-Za-z0-9._~%+-]+)*/?")
 # Frames that browsers do not decode (JPEG XL, Deflated Image Frame, Encapsulated Uncompressed).
 _DECODED = (".4.110", ".4.111", ".4.112", ".8.1", ".1.98")
+_FAR_READS, _FAR_WRITES = 48, 32
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -43,6 +44,10 @@ class Settings:
     public_url: str = ""
     trusted_proxies: tuple[Network, ...] = ()
     cors: tuple[str, ...] = ("loopback",)
+
+    index_connections: int = 16
+    s3_endpoint: str = ""
+    s3_client: str = "obstore"
 
     max_parts: int = 20_000
     body_stall_s: float = 60.0
@@ -82,9 +87,19 @@ class Settings:
             raise SettingError(
                 f"ISTHMUS_PREFIX must begin with a slash and not end in one; it is {prefix!r}."
             )
+        store = text(environ, "ISTHMUS_STORE", default.store)
+        # Where objects are far away a thread mostly waits: it takes more of them to keep the CPUs busy.
+        far = store.startswith("s3://")
         return cls(
-            store=text(environ, "ISTHMUS_STORE", default.store),
+            store=store,
+            s3_endpoint=text(environ, "ISTHMUS_S3_ENDPOINT", default.s3_endpoint),
+            s3_client=one_of(environ, "ISTHMUS_S3_CLIENT", default.s3_client, ("obstore", "boto3")),
+            read_threads=_FAR_READS if far else default.read_threads,
+            write_threads=_FAR_WRITES if far else default.write_threads,
             index=text(environ, "ISTHMUS_INDEX", default.index),
+            index_connections=integer(
+                environ, "ISTHMUS_INDEX_CONNECTIONS", default.index_connections, least=2, most=1000
+            ),
             host=host,
             port=integer(environ, "ISTHMUS_PORT", default.port, most=65535),
             prefix=prefix,

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 
 from service import leash
-from service.environment import SettingError, integer, text
+from service.environment import SettingError, integer, shown, text
 from service.settings import Settings
 from service.supervisor import Child, Supervisor
 
@@ -83,7 +83,7 @@ def _announce(settings: Settings, ae_title: str, dimse_host: str, dimse_port: in
         f"  DICOMweb   {web}",
         f"  DIMSE      {ae_title} at {dimse_host}:{dimse_port}",
         f"  objects    {settings.store}",
-        f"  index      {settings.index}",
+        f"  index      {shown(settings.index)}",
         "",
         "Try:",
         f"  curl -H 'Content-Type: application/dicom' --data-binary @image.dcm {web}/studies",

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from starlette.testclient import TestClient
@@ -15,6 +16,9 @@ from service.index.port import OnDuplicate
 from service.settings import Settings
 from service.store.memory import MemoryStore
 from tests.sites import Site
+
+if TYPE_CHECKING:
+    from tests.s3_stores import Place, Stage
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -32,6 +36,24 @@ def manifest(real_data) -> list[dict[str, str]]:
     """A row for each real file."""
     with (real_data / "MANIFEST.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def s3_stage() -> Iterator["Stage"]:
+    """A server on which stores that speak S3 appear."""
+    from tests.s3_stores import stage
+
+    with stage() as made:
+        yield made
+
+
+@pytest.fixture
+def place(s3_stage: "Stage", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Place":
+    """A store that speaks S3, empty, and the environment that leads there."""
+    from tests.s3_stores import aws_environment
+
+    aws_environment(monkeypatch)
+    return s3_stage.appear(tmp_path / "s3")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from service.dicom.errors import BadExtent, ObjectMissing, StoreUnavailable
 from service.dicom.frames import Extent
 from service.store.lending import LocalRun
-from service.store.port import FileRun, Upload
+from service.store.port import FileRun, Opening, Upload
 
 _INCOMING = ".incoming"
 _MAX_READ = 8 << 20
@@ -72,6 +72,16 @@ class LocalStore:
             raise _unavailable(cause) from cause
         finally:
             os.close(descriptor)
+
+    def opening(self, key: str, length: int) -> Opening:
+        try:
+            with self.path_of(key).open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                return Opening(self.read(key, Extent(0, min(length, size))), size)
+        except FileNotFoundError as cause:
+            raise ObjectMissing("The object is missing from the store.") from cause
+        except OSError as cause:
+            raise _unavailable(cause) from cause
 
     def lend(self, key: str, extent: Extent) -> FileRun | None:
         try:
@@ -186,7 +196,11 @@ class _LocalUpload:
             self.abort()
             raise _unavailable(cause) from cause
 
-    def commit(self, key: str) -> None:
+    def name(self, key: str) -> None:
+        """It makes no difference here: a file is moved at no cost."""
+
+    def commit(self, key: str, digest: bytes = b"") -> None:
+        # A file has no place for the digest that every file system keeps.
         try:
             folder = self._store.folder_for(key)
             try:

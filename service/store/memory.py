@@ -6,7 +6,7 @@ from collections.abc import Buffer, Iterator
 
 from service.dicom.errors import BadExtent, ObjectMissing
 from service.dicom.frames import Extent
-from service.store.port import Upload
+from service.store.port import Opening, Upload
 
 
 class MemoryStore:
@@ -14,6 +14,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, float]] = {}
+        self._digests: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
     def begin(self) -> Upload:
@@ -28,9 +29,17 @@ class MemoryStore:
             raise BadExtent("The extent reaches past the end of the object.")
         return memoryview(held[0])[extent.offset : extent.end]
 
+    def opening(self, key: str, length: int) -> Opening:
+        with self._lock:
+            held, digest = self._objects.get(key), self._digests.get(key)
+        if held is None:
+            raise ObjectMissing("The object is missing from the store.")
+        return Opening(memoryview(held[0])[:length], len(held[0]), digest)
+
     def delete(self, key: str) -> None:
         with self._lock:
             self._objects.pop(key, None)
+            self._digests.pop(key, None)
 
     def keys(self, prefix: str = "") -> Iterator[tuple[str, float]]:
         with self._lock:
@@ -39,10 +48,12 @@ class MemoryStore:
         for key, made in found:
             yield key, now - made
 
-    def keep(self, key: str, body: bytes) -> None:
-        """Hold `body` under `key`."""
+    def keep(self, key: str, body: bytes, digest: bytes = b"") -> None:
+        """Hold `body` under `key`, and `digest` unless it is empty."""
         with self._lock:
             self._objects[key] = (body, time.time())
+            if digest:
+                self._digests[key] = digest
 
 
 class _MemoryUpload:
@@ -53,8 +64,11 @@ class _MemoryUpload:
     def write(self, block: Buffer) -> None:
         self._blocks.append(block)
 
-    def commit(self, key: str) -> None:
-        self._store.keep(key, b"".join(self._blocks))
+    def name(self, key: str) -> None:
+        """It makes no difference here."""
+
+    def commit(self, key: str, digest: bytes = b"") -> None:
+        self._store.keep(key, b"".join(self._blocks), digest)
         self._blocks.clear()
 
     def abort(self) -> None:

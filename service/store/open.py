@@ -8,15 +8,28 @@ from service.store.memory import MemoryStore
 from service.store.port import ObjectStore
 
 
-def open_store(url: str) -> ObjectStore:
-    """The store that `ISTHMUS_STORE` names: `file://PATH` or `memory://`.
+def is_nearby(url: str) -> bool:
+    """Whether the store that `url` names is on this machine, so that reading a little takes microseconds."""
+    return not url.startswith("s3://")
+
+
+def open_store(
+    url: str, *, s3_endpoint: str = "", s3_client: str = "obstore", connections: int = 48
+) -> ObjectStore:
+    """The store that `ISTHMUS_STORE` names: `file://PATH`, `s3://BUCKET/PREFIX` or `memory://`.
 
     What follows `://` is the path as it stands: `file:///srv/objects` is absolute, `file://./objects`
-    relative. `SettingError` for anything else.
+    relative. `connections` is how many threads use it at once. `SettingError` for anything else.
     """
     scheme, _, path = url.partition("://")
     if scheme == "memory":
         return MemoryStore()
     if scheme == "file" and path:
         return LocalStore(Path(path))
-    raise SettingError(f"ISTHMUS_STORE must be file://PATH or memory://; it is {url!r}.")
+    if scheme == "s3":
+        # boto3 takes half a second and 40 MB, which only those pay who use it.
+        from service.store.s3.options import s3_options
+        from service.store.s3.store import S3Store
+
+        return S3Store(s3_options(path, endpoint=s3_endpoint, client=s3_client, connections=connections))
+    raise SettingError(f"ISTHMUS_STORE must be file://PATH, s3://BUCKET/PREFIX or memory://; it is {url!r}.")

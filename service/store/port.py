@@ -1,9 +1,19 @@
 """The object store port: immutable blobs by key."""
 
 from collections.abc import Buffer, Iterator
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from service.dicom.frames import Extent
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How an object begins, how many bytes it has, and the digest its writer gave, where that is kept."""
+
+    head: Buffer
+    size: int
+    digest: bytes | None = None
 
 
 class Upload(Protocol):
@@ -13,8 +23,18 @@ class Upload(Protocol):
         """Append `block`, which the upload may keep: the caller must not change it afterwards."""
         ...
 
-    def commit(self, key: str) -> None:
-        """Make the body durable under `key`, a key that was never used before."""
+    def name(self, key: str) -> None:
+        """Tell the key that `commit` will give, as soon as it is known: the body may go there from now on.
+
+        Telling it is voluntary; nothing is to be seen under the key before the commit.
+        """
+        ...
+
+    def commit(self, key: str, digest: bytes = b"") -> None:
+        """Make the body durable under `key`, a key that was never used before.
+
+        `digest`, 32 bytes of the caller's, is kept beside the object where that takes no other request.
+        """
         ...
 
     def abort(self) -> None:
@@ -31,6 +51,10 @@ class ObjectStore(Protocol):
 
     def read(self, key: str, extent: Extent) -> Buffer:
         """Exactly `extent`, at most 8 MiB. `ObjectMissing` if absent, `BadExtent` past the end."""
+        ...
+
+    def opening(self, key: str, length: int) -> Opening:
+        """The first `length` bytes, at least 1 and at most 8 MiB, or all there are. `ObjectMissing`."""
         ...
 
     def delete(self, key: str) -> None:

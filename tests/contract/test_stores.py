@@ -91,6 +91,47 @@ class StoreContract:
         keep(store, KEY)
         assert bytes(store.read(KEY, Extent(0, 0))) == b""
 
+    def test_an_opening_tells_how_an_object_begins_and_how_long_it_is(self, store):
+        keep(store, KEY, b"abcdef")
+        for length, head in ((2, b"ab"), (6, b"abcdef"), (100, b"abcdef")):
+            opening = store.opening(KEY, length)
+            assert (bytes(opening.head), opening.size) == (head, 6)
+
+    def test_an_opening_of_an_empty_object_is_empty(self, store):
+        keep(store, KEY)
+        opening = store.opening(KEY, 10)
+        assert (bytes(opening.head), opening.size) == (b"", 0)
+
+    def test_an_opening_of_what_is_not_there_is_refused(self, store):
+        with pytest.raises(ObjectMissing):
+            store.opening(KEY, 1)
+
+    def test_a_digest_is_kept_whole_or_not_at_all(self, store):
+        upload = store.begin()
+        upload.write(b"abc")
+        upload.commit(KEY, bytes(range(32)))
+        assert store.opening(KEY, 1).digest in (None, bytes(range(32)))
+
+    def test_nothing_is_under_a_name_before_the_commit(self, store):
+        upload = store.begin()
+        upload.name(KEY)
+        for number in range(20):
+            upload.write(bytes([number]) * (1 << 20))
+        assert KEY not in [key for key, _ in store.keys("studies/")]
+        with pytest.raises(ObjectMissing):
+            store.read(KEY, Extent(0, 1))
+        upload.commit(KEY)
+        assert bytes(store.read(KEY, Extent(19 << 20, 2))) == b"\x13\x13"
+        assert store.opening(KEY, 1).size == 20 << 20
+
+    def test_a_named_body_may_be_dropped(self, store):
+        upload = store.begin()
+        upload.name(KEY)
+        for _ in range(20):
+            upload.write(bytes(1 << 20))
+        upload.abort()
+        assert list(store.keys()) == []
+
     def test_many_threads_may_write_at_once(self, store):
         keys = [f"studies/1/2/{number}.dcm" for number in range(32)]
         threads = [threading.Thread(target=keep, args=(store, key, key.encode())) for key in keys]

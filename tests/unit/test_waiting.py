@@ -1,11 +1,13 @@
 """Bytes that wait for being sent: what goes in comes out, and memory is shared."""
 
+import os
 import random
 import tempfile
 
 import pytest
 
 from service.dicom.errors import StoreUnavailable
+from service.store.s3.multipart import Pieces
 from service.store.s3.waiting import Room, Waiting
 
 
@@ -53,3 +55,18 @@ def test_a_full_disk_is_told(monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", fail)
     with pytest.raises(StoreUnavailable, match="no room"):
         Waiting(Room(0), 0).append(b"abc")
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_pieces_are_read_as_one_file(size):
+    pieces = Pieces([memoryview(part) for part in (b"abc", b"", b"defgh", b"i")])
+    assert pieces.seek(0, os.SEEK_END) == pieces.tell() == 9
+    for _ in range(2):
+        pieces.seek(0)
+        found = b""
+        while block := pieces.read(size):
+            found += bytes(block)
+        assert found == b"abcdefghi"
+    pieces.seek(4)
+    assert pieces.read() == b"efghi"
+    assert pieces.read() == pieces.read(size) == b""
