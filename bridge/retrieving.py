@@ -50,10 +50,12 @@ class Arrived:
         *,
         held: int = 0,
         budget: Budget | None = None,
+        begun: Body | None = None,
     ) -> None:
         self.head = head
         self.whole = whole
         self._rest = rest
+        self._begun = begun
         self._held = held
         self._budget = budget
 
@@ -66,6 +68,8 @@ class Arrived:
         """Let go of what is held, and of the connection."""
         if self._rest is not None:
             await self._rest.aclose()
+        if self._begun is not None:
+            self._begun.close()  # which a generator that was never begun has not done
         if self._budget is not None:
             self._budget.give(self._held)
             self._budget = None
@@ -168,7 +172,7 @@ class Objects:
                 raise BadRequest("The archive sent no DICOM object.")
             begun += b"".join(more)
         rest = self._rest(key, syntax, body, begun, head.data_offset)
-        return Arrived(head, None, rest)
+        return Arrived(head, None, rest, begun=body)
 
     async def _rest(
         self, key: InstanceKey, syntax: str, body: Body, begun: bytes, offset: int

@@ -26,7 +26,8 @@ PAGE = 500
 _PAGE_ELEMENTS = 20_000  # where many attributes are asked of each; about 8 MB in memory
 _LEAST = 20
 _SLICE_S = 0.01  # of filtering, before others have their turn
-_PAGE_BYTES = 32 << 20  # of one page; ours end at 16 MiB
+_PAGE_BYTES = 2 << 20  # of one page, or fewer matches are asked for: it is parsed in one go
+_MOST_BYTES = 32 << 20  # of a page of the fewest matches; ours end at 16 MiB
 _ACCEPT = "application/dicom+json"
 _TRIES = 3  # where the server is busy
 _LONGEST_WAIT_S = 2
@@ -34,6 +35,10 @@ _LONGEST_WAIT_S = 2
 _MORE = re.compile(r"additional\s+results", re.IGNORECASE)
 
 type Match = Mapping[str, Any]
+
+
+class _LongPage(Exception):
+    """The page has more bytes than fewer matches would have."""
 
 
 async def pages(
@@ -51,12 +56,19 @@ async def pages(
         offset = 0
         before: set[bytes] = set()
         while True:
-            found, more = await _page(archive, request, page, offset)
+            try:
+                found, more = await _page(archive, request, page, offset)
+            except _LongPage:
+                page = max(_LEAST, page // 8)
+                continue
             offset += len(found)
             told = {_identity(match): match for match in found}
             fresh = [match for identity, match in told.items() if identity not in before]
             yield await _kept(fresh, targets)
-            # A server that pays no heed to the offset would go on for ever.
+            # A server that pays no heed to the offset would go on for ever. If it does so to the limit
+            # too, all was told; otherwise nobody knows.
+            if found and not fresh and (more or len(found) == page):
+                raise TooMany("The archive tells no more than a page; narrow the search.")
             if not fresh or not (more or len(found) >= page):
                 break
             before = set(told)
@@ -84,7 +96,7 @@ async def _page(archive: RemoteArchive, request: str, limit: int, offset: int) -
     for left in reversed(range(_TRIES)):
         answer = await archive.open(target, {"Accept": _ACCEPT})
         try:
-            body = await _whole(answer)
+            body = await _whole(answer, _PAGE_BYTES if limit > _LEAST else _MOST_BYTES)
         finally:
             answer.close()
         if answer.status not in (429, 503):
@@ -99,12 +111,14 @@ async def _page(archive: RemoteArchive, request: str, limit: int, offset: int) -
     return _matches(body), bool(_MORE.search(answer.headers.get("warning", "")))
 
 
-async def _whole(answer: Incoming) -> bytes:
+async def _whole(answer: Incoming, most_bytes: int) -> bytes:
     body = bytearray()
     while blocks := await answer.read():
         body += b"".join(blocks)
-        if len(body) > _PAGE_BYTES:
+        if len(body) > _MOST_BYTES:
             raise UpstreamFailed("The archive's answer to a search is longer than it may be.")
+        if len(body) > most_bytes:
+            raise _LongPage
     return bytes(body)
 
 

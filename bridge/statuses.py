@@ -112,6 +112,7 @@ _FAILED = "00081198"
 _REFERENCED = "00081199"
 _OTHER_FAILURES = "0008119A"
 
+_WARNINGS = frozenset((0x0107, 0x0116))  # of the general statuses (PS3.7 C.5)
 _AZURE_DUPLICATE = 0xB00E  # Microsoft's failure reason for an instance that is there already
 
 
@@ -160,6 +161,8 @@ def _failure(reason: int) -> int:
     """A failure reason as a status, which must not read as a success, warning or pending one."""
     if reason == _AZURE_DUPLICATE:
         return DUPLICATE_INSTANCE
+    if reason in _WARNINGS:
+        return PROCESSING_FAILURE
     if 0x0100 <= reason <= 0x02FF or 0xA000 <= reason <= 0xAFFF or 0xC000 <= reason <= 0xCFFF:
         return reason
     return PROCESSING_FAILURE

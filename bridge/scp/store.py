@@ -57,7 +57,7 @@ class Store:
             verdict = compare(head, syntax, sop_class, sop_instance, whole=data.at_end)
             if verdict is not Verdict.MORE or len(head) > _LONGEST_HEAD:
                 break
-            first += await data.read(len(head))  # twice as much, or who sends crumbs has them read over and over
+            first += await data.read(len(head))  # doubled, so that crumbs are not read over and over
         if verdict is Verdict.DIFFERENT:
             return statuses.MISMATCH
         file_meta = file_head(sop_class, sop_instance, syntax.uid, source_ae_title=association.calling)

@@ -82,16 +82,15 @@ class DataSet:
 
     async def whole(self, most_bytes: int) -> bytes | None:
         """All of it, to its end; `None` if it is longer than `most_bytes`."""
-        blocks: list[bytes] = []
-        size = 0
+        content = bytearray()
         while not self.at_end:
-            arrived = await self.read()
-            size += sum(map(len, arrived))
-            if size > most_bytes:
+            for block in await self.read():
+                content += block
+            if len(content) > most_bytes:
+                content.clear()
                 await self.drop()
                 return None
-            blocks += arrived
-        return b"".join(blocks)
+        return bytes(content)
 
     def push(self, piece: memoryview, complete: bool) -> None:
         """Add what has arrived; the association calls this."""

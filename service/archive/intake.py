@@ -1,5 +1,6 @@
 """The way in: objects are scanned as they arrive, made durable, then entered in the index."""
 
+import contextlib
 import logging
 import time
 import traceback
@@ -69,14 +70,30 @@ class _Arriving:
 
 
 @dataclass(slots=True)
+class _Writing:
+    """A complete body on its way to being durable, in a thread of its own where one is free."""
+
+    upload: Upload
+    object_key: str
+    digest: Future[bytes]
+    done: Future[None]
+
+    def settle(self) -> None:
+        """Return once it is durable; raises what kept it from that."""
+        if self.done.cancel():  # nobody has begun: no need to wait for a thread
+            self.upload.commit(self.object_key, self.digest.result)
+        else:
+            self.done.result()
+
+
+@dataclass(slots=True)
 class _Pending:
     """An object that is complete and waits for its row."""
 
     place: int
     record: InstanceRecord
-    upload: Upload
+    writing: _Writing
     warning: int | None
-    written: Future[None] | None = None
 
 
 @dataclass(slots=True)
@@ -91,7 +108,8 @@ class _Batch:
 class ObjectIntake:
     """Takes objects into a store and an index: each object durable first, its row second.
 
-    Writing one object overlaps with receiving the next; rows are committed in batches.
+    Writing an object overlaps with finding its digest and with receiving the next one; rows are committed
+    in batches.
     """
 
     def __init__(
@@ -117,7 +135,6 @@ class ObjectIntake:
         self._outcomes: list[Outcome | None] = []
 
     def begin(self) -> None:
-        self._start_writing()
         scan = Scan(header_limit=self._limits.header_limit, budget=self._budget)
         self._arriving = _Arriving(self._store.begin(), scan)
 
@@ -147,7 +164,6 @@ class ObjectIntake:
         try:
             scanned = arriving.scan.finish()
             self._admit(scanned)
-            record = _record(scanned, arriving.size, arriving.object_key)
             known = self._known(scanned)
         except Exception as error:
             arriving.drop()
@@ -158,7 +174,7 @@ class ObjectIntake:
             arriving.drop()
             self._outcomes.append(known)
             return
-        self._keep(record, arriving.upload, _warning(scanned))
+        self._keep(scanned, arriving)
 
     def refuse(self, reason: int, message: str) -> None:
         arriving, self._arriving = self._arriving, None
@@ -188,28 +204,46 @@ class ObjectIntake:
             return None
         return _kept(scanned.key, scanned.sop_class, self._on_duplicate)
 
-    def _keep(self, record: InstanceRecord, upload: Upload, warning: int | None) -> None:
+    def _keep(self, scanned: Scanned, arriving: _Arriving) -> None:
+        object_key = arriving.object_key or new_object_key(scanned.key)
+        writing = self._write(arriving.upload, object_key)
+        try:
+            writing.digest.set_result(scanned.digest)
+            record = _record(scanned, arriving.size, object_key)
+        except Exception as error:
+            if not writing.digest.done():
+                writing.digest.set_exception(error)
+            self._outcomes.append(_refusal(_as_archive_error(error), arriving.scan))
+            with contextlib.suppress(StoreUnavailable):
+                writing.settle()
+                self._store.delete(object_key)
+            return
         place = len(self._outcomes)
         self._outcomes.append(None)
         if not self._batch.pending:
             self._batch.begun = time.monotonic()
-        self._batch.pending.append(_Pending(place, record, upload, warning))
+        self._batch.pending.append(_Pending(place, record, writing, _warning(scanned)))
         self._batch.size += record.size
         full = len(self._batch.pending) >= self._limits.batch_instances
         if full or self._batch.size >= self._limits.batch_bytes:
             self._settle()
+        else:
+            self._wait_for_room()
 
-    def _start_writing(self) -> None:
-        """Hand the last complete object to the writers, unless too much waits for them already."""
-        waiting = [one for one in self._batch.pending if one.written is None]
-        for one in waiting:
-            one.written = self._writers.submit(one.upload.commit, one.record.object_key, one.record.digest)
+    def _write(self, upload: Upload, object_key: str) -> _Writing:
+        """Hand a complete object to the writers; its digest is found meanwhile."""
+        digest: Future[bytes] = Future()
+        done = self._writers.submit(upload.commit, object_key, digest.result)
+        return _Writing(upload, object_key, digest, done)
+
+    def _wait_for_room(self) -> None:
+        """Wait while too much is being written already."""
         unwritten = 0
         for one in reversed(self._batch.pending):
-            if one.written is not None and not one.written.done():
+            if not one.writing.done.done():
                 unwritten += one.record.size
                 if unwritten > self._limits.unwritten_bytes:
-                    one.written.exception()  # wait; what went wrong is told when the batch is settled
+                    one.writing.done.exception()  # what went wrong is told when the batch is settled
 
     def _settle(self) -> None:
         """Wait until the batch's objects are durable, then commit their rows."""
@@ -217,10 +251,7 @@ class ObjectIntake:
         durable: list[_Pending] = []
         for one in batch.pending:
             try:
-                if one.written is None:
-                    one.upload.commit(one.record.object_key, one.record.digest)
-                else:
-                    one.written.result()
+                one.writing.settle()
                 durable.append(one)
             except Exception as error:
                 self._outcomes[one.place] = _failed(one, _as_archive_error(error))
@@ -255,7 +286,6 @@ class ObjectIntake:
 
 
 def _record(scanned: Scanned, size: int, object_key: str) -> InstanceRecord:
-    """The row of an object; `object_key` is empty where the store was told no name yet."""
     elements = dict(scanned.elements)
     elements[_AVAILABLE_SYNTAXES] = b'"00083002":{"vr":"UI","Value":[' + SYNTAXES_SLOT + b"]}"
     document = b"{" + b",".join(elements[tag] for tag in sorted(elements)) + b"}"
@@ -265,7 +295,7 @@ def _record(scanned: Scanned, size: int, object_key: str) -> InstanceRecord:
         key=scanned.key,
         sop_class=scanned.sop_class,
         syntax=scanned.syntax.uid,
-        object_key=object_key or new_object_key(scanned.key),
+        object_key=object_key,
         place="",
         size=size,
         digest=scanned.digest,

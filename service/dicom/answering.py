@@ -11,7 +11,7 @@ from service.dicom.attributes import AVAILABILITY, CHARACTER_SET, TIMEZONE
 from service.dicom.encoding import Column, Encoder, Form
 from service.dicom.identifier import Key
 from service.dicom.privates import as_asked, is_creator
-from service.dicom.querying import NAMES, QUERY_LEVEL, RETRIEVE_AE_TITLE, UNIQUE, Asked
+from service.dicom.querying import NAMES, QUERY_LEVEL, RETRIEVE_AE_TITLE, UNIQUE, Asked, is_of
 from service.dicom.repertoire import UNICODE, Repertoire
 from service.dicom.resource import Level
 from service.dicom.syntaxes import Syntax
@@ -50,8 +50,11 @@ class AnswerWriter:
             keys.setdefault(tag, Key(tag, ""))
         declares = keys.pop(CHARACTER_SET, None) is not None
         form = Form(syntax)
+        # Matches at the PATIENT level are studies, whose dates and numbers are not the patient's.
+        held = {tag for tag in keys if asked.level is not Level.PATIENT or is_of(Level.PATIENT, tag)}
         columns = [
-            Column.of(form, keys[tag], told=told.get(tag), optional=tag in known) for tag in sorted(keys)
+            Column.of(form, keys[tag], told=told.get(tag), optional=tag in known, held=tag in held)
+            for tag in sorted(keys)
         ]
         before = sum(column.tag < CHARACTER_SET for column in columns)
         self._early, self._columns = columns[:before], columns[before:]

@@ -81,9 +81,16 @@ class Column:
 
     @classmethod
     def of(
-        cls, form: Form, key: Key, *, told: str | None = None, optional: bool = False, depth: int = 0
+        cls,
+        form: Form,
+        key: Key,
+        *,
+        told: str | None = None,
+        optional: bool = False,
+        held: bool = True,
+        depth: int = 0,
     ) -> Self:
-        """The column of an asked key."""
+        """The column of an asked key, without a value in any match unless it is `held`."""
         found = find_tag(f"{key.tag:08X}")
         vr = (found[1] if found is not None else "") or key.vr
         vr = "LO" if is_creator(key.tag) else vr if vr in KNOWN else "UN"
@@ -100,7 +107,7 @@ class Column:
                 blocks = tuple(PrivateBlock(c.tag >> 16, c.tag & 0xFF, c.text) for c in creators)
         return cls(
             tag=key.tag,
-            key=f"{key.tag:08X}",
+            key=f"{key.tag:08X}" if held else "",
             vr=vr,
             empty=form.head(key.tag, vr, 0),
             told=None if told is None else {"vr": vr, "Value": [told]},

@@ -235,9 +235,11 @@ class Walker:
         self._reader.unsettled.clear()
 
 
-def read_data_set(syntax: Syntax, content: bytes, *, inline_limit: int = 1024) -> Walker:
+def read_data_set(
+    syntax: Syntax, content: bytes, *, inline_limit: int = 1024, element_limit: int = 4_000_000
+) -> Walker:
     """A walker that has walked the whole of a data set in memory; `NotDicom` if it cannot be walked."""
-    walker = Walker(syntax, inline_limit=inline_limit)
+    walker = Walker(syntax, inline_limit=inline_limit, element_limit=element_limit)
     position = 0
     while True:
         step = walker.walk(content, position, final=True)

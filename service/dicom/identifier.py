@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from service.dicom.criteria import MOST_VALUES
 from service.dicom.elements import actual_encoding, encoding_of
 from service.dicom.errors import BadRequest, NotDicom
 from service.dicom.header import Found, Walker, find_value, read_data_set
@@ -19,7 +20,10 @@ from service.dicom.syntaxes import Syntax
 MOST_BYTES = 1 << 20
 """The longest identifier, inflated where it is deflated."""
 
-_MOST_ELEMENTS = 4096  # in one data set or item; the dictionary has five thousand
+# Whoever reads an identifier does nothing else meanwhile: these take a tenth of a second at most.
+_MOST_ELEMENTS = 4096  # with those inside items; the dictionary has five thousand
+_MOST_DELIMITERS = 2 * MOST_VALUES  # of values, components and designations
+_DELIMITERS = b"\\^=\x1b"
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _NO_KEYS = frozenset((0x0000, 0x0002))
 _DEFAULT = frozenset(("6",))
@@ -70,6 +74,8 @@ def read_identifier(content: bytes, syntax: Syntax, *, fallback: str = "") -> Id
         content = _inflated(content)
     if len(content) > MOST_BYTES:
         raise BadRequest("The identifier is too long.")
+    if sum(map(content.count, _DELIMITERS)) > _MOST_DELIMITERS:
+        raise BadRequest("The identifier has too many values.")
     walker = _walked(content, syntax)
     if fallback and not content.isascii() and _DEFAULT.issuperset(walker.charset.numbers):
         walker = _walked(_declaring(fallback, content, syntax), syntax)
@@ -93,9 +99,9 @@ def _inflated(content: bytes) -> bytes:
 
 def _walked(content: bytes, syntax: Syntax) -> Walker:
     try:
-        return read_data_set(syntax, content, inline_limit=MOST_BYTES)
+        return read_data_set(syntax, content, inline_limit=MOST_BYTES, element_limit=_MOST_ELEMENTS)
     except NotDicom:
-        raise BadRequest("The identifier cannot be read to its end.") from None
+        raise BadRequest(f"The identifier is damaged or has more than {_MOST_ELEMENTS} keys.") from None
 
 
 def _declaring(terms: str, content: bytes, syntax: Syntax) -> bytes:

@@ -74,6 +74,7 @@ class Mark(NamedTuple):
 
     findings: int
     elements: int
+    heads: int
     undeclared: bool
 
 
@@ -89,7 +90,8 @@ class Reader:
         self._memo = memo
         self._inline_limit = inline_limit
         self._element_limit = element_limit
-        self._count = 0
+        self._count = 0  # of what is inside items
+        self._heads = 0  # of elements that were not remembered, wherever they are
         # Grows whenever a member depends on more than the bytes of its element, which bars it from the memo.
         self._dependent = 0
 
@@ -106,11 +108,11 @@ class Reader:
         return scope
 
     def mark(self) -> Mark:
-        return Mark(len(self.findings), self._count, self.undeclared)
+        return Mark(len(self.findings), self._count, self._heads, self.undeclared)
 
     def restore(self, mark: Mark) -> None:
         del self.findings[mark.findings :]
-        self._count, self.undeclared = mark.elements, mark.undeclared
+        self._count, self._heads, self.undeclared = mark.elements, mark.heads, mark.undeclared
 
     def note(self, tag: int, words: str) -> None:
         """Add a finding about `tag`; `words` follow its name and tell nothing of the value."""
@@ -121,6 +123,9 @@ class Reader:
 
     def head(self, buffer: bytes, position: int, end: int | None, scope: Scope) -> Head:
         """The head of the element at `position`; `end` is where a defined length around it ends, if any."""
+        self._heads += 1
+        if self._heads > self._element_limit:
+            raise NotDicom(f"There are more than {self._element_limit} elements.")
         head = require_head(buffer, position, end, scope.encoding)
         if head.vr == "??":
             self.note(head.tag, "has a value representation that there is not")

@@ -4,6 +4,7 @@ This is the truth: indexes may answer faster, never otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from service.dicom.attributes import (
@@ -83,24 +84,32 @@ def _moment(vr: str, tag: int, dataset: Dataset) -> str | None:
 def glob(pattern: str, text: str) -> bool:
     """Whether `text` has the form of `pattern`: `*` is any run of characters, `?` any one.
 
-    Takes at most the product of the two lengths in steps, whatever the pattern.
+    Takes one step for each character of `text`, whatever the pattern.
     """
-    at = place = 0
-    star, resume = -1, 0
-    while place < len(text):
-        if at < len(pattern) and pattern[at] == "*":
-            star, resume = at, place
-            at += 1
-        elif at < len(pattern) and (pattern[at] == "?" or pattern[at] == text[place]):
-            at += 1
-            place += 1
-        elif star >= 0:
-            at = star + 1
-            resume += 1
-            place = resume
-        else:
+    follows, anything, stays, end = _automaton(pattern)
+    state = 1  # bit n: the first n symbols of the pattern, asterisks not counted, fit what was seen
+    for character in text:
+        state = state << 1 & follows.get(character, anything) | state & stays
+        if not state:
             return False
-    return pattern[at:].strip("*") == ""
+    return state & end != 0
+
+
+@lru_cache(maxsize=64)
+def _automaton(pattern: str) -> tuple[Mapping[str, int], int, int, int]:
+    """The states that a character leads to, any other character, those kept by `*`, and the final one."""
+    count = anything = stays = 0
+    literal: dict[str, int] = {}
+    for symbol in pattern:
+        if symbol == "*":
+            stays |= 1 << count
+            continue
+        count += 1
+        if symbol == "?":
+            anything |= 1 << count
+        else:
+            literal[symbol] = literal.get(symbol, 0) | 1 << count
+    return {symbol: states | anything for symbol, states in literal.items()}, anything, stays, 1 << count
 
 
 def _in_an_item(keys: Sequence[Filter], dataset: Dataset, depth: int) -> bool:

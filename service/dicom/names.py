@@ -8,6 +8,7 @@ GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 # Accents of Latin, Greek and Cyrillic. The voicing marks of kana are not accents and stay.
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
+_COMPONENTS = 5  # PS3.5 6.2.1.1
 _WORD_END = re.compile(r"[\s^]+")
 
 
@@ -47,7 +48,8 @@ def name_patterns(text: str) -> tuple[tuple[str, ...], ...]:
     """What a person name key asks of each group: alternatives per group, none where it asks nothing.
 
     A key without `=` gives one entry, meant for any group; otherwise there is one for each group given.
-    `Doe^*` also asks for `Doe`, since trailing empty components do not count.
+    `*` asks nothing, so that a name without the group has it too.
+    `Doe^*` also asks for `Doe`, since trailing empty components do not count, and `*^*` asks nothing.
     """
     parts = text.split("=")[:3] if "=" in text else [text]
     return tuple(_alternatives(fold_group(part)) for part in parts)
@@ -59,8 +61,12 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def _alternatives(pattern: str) -> tuple[str, ...]:
-    if not pattern:
+    if not pattern.strip("*"):
         return ()
-    if pattern.endswith("^*"):
-        return (pattern, pattern[:-2].rstrip("^")) if pattern.strip("^*") else (pattern,)
-    return (pattern,)
+    found = [pattern]
+    while pattern.endswith("^*") and len(found) < _COMPONENTS:
+        pattern = pattern[:-2].rstrip("^")
+        if pattern and not pattern.strip("*"):
+            return ()
+        found.append(pattern)
+    return tuple(filter(None, found))

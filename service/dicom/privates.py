@@ -62,11 +62,8 @@ def as_asked(dataset: Mapping[str, object], blocks: Sequence[PrivateBlock]) -> M
     """`dataset` with the private blocks that the request names under the numbers that it gives them."""
     if not blocks:
         return dataset
-    renumbered = {
-        key: element
-        for key, element in dataset.items()
-        if not any(block.holds(int(key, 16)) for block in blocks)
-    }
+    replaced = tuple(f"{block.group:04X}{block.block:02X}" for block in blocks)
+    renumbered = {key: element for key, element in dataset.items() if not key.startswith(replaced)}
     for block in blocks:
         number = block.stored(dataset)
         if number is not None:

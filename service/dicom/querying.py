@@ -152,6 +152,11 @@ def owner(tag: int) -> Level:
     return level
 
 
+def is_of(level: Level, tag: int) -> bool:
+    """Whether a match of `level` has one value of an attribute; of what is below, it has many things."""
+    return owner(tag) <= level or tag in _GIVEN_BY_US or tag in (AVAILABILITY, TIMEZONE)
+
+
 @dataclass(slots=True)
 class _Reading:
     """Filters, and what else keys say, read one key after another."""
@@ -176,7 +181,7 @@ class _Reading:
         if tag in _GIVEN_BY_US:
             self._pass_over(key)
             return
-        if owner(tag) > self.level and tag != AVAILABILITY:
+        if not is_of(self.level, tag):
             if self.strict and _has_value(key):
                 raise BadKey(f"{attribute_name((tag,))} is of a lower level than the query.", tag)
             self._pass_over(key)
@@ -201,7 +206,7 @@ class _Reading:
 
     def _add(self, path: tuple[int, ...], key: Key) -> None:
         if key.vr == "SQ":
-            if len(key.items) > 1 and any(map(_has_value, key.items[1])):
+            if any(_has_value(inner) for item in key.items[1:] for inner in item):
                 raise BadKey(f"{attribute_name(path)} has more than one item (PS3.4 C.2.2.2.6).", path[0])
             for inner in key.items[0] if key.items else ():
                 if inner.tag != CHARACTER_SET and not is_creator(inner.tag):

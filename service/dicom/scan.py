@@ -1,13 +1,13 @@
 """A DICOM file as it streams in: head, header, pixel geometry and digest, in one pass."""
 
 import base64
-import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
 
 from service.dicom.classes import require_of_patient
+from service.dicom.digest import Digest
 from service.dicom.errors import Busy, ClassMismatch, NotDicom, SyntaxUnsupported, TooLarge
 from service.dicom.fragments import Fragments, FragmentScan, frame_table
 from service.dicom.frames import Extent, FrameTable, PixelPlace, PixelShape
@@ -41,11 +41,16 @@ class Scanned:
     key: InstanceKey
     sop_class: str
     elements: dict[int, bytes]
-    digest: bytes
+    content: Digest
     shape: PixelShape | None
     pixels: PixelPlace | None
     frames: FrameTable | None
     findings: tuple[str, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the content; the first who asks for it does the work."""
+        return self.content.value()
 
 
 class Budget(Protocol):
@@ -80,7 +85,7 @@ class Scan:
         self._walker: Walker | None = None
         self._inflater: Inflater | None = None
         self._inflated = 0
-        self._digest = hashlib.sha256()
+        self._digest: Digest | None = None
         self._buffer = b""
         self._base = 0
         self._want = _WINDOW
@@ -103,6 +108,7 @@ class Scan:
                 return
             block = self._behind(head, block, held)
             self._begin(head)
+        assert self._digest is not None
         self._digest.update(block)
         if self._inflater is None:
             self._take(block)
@@ -124,7 +130,7 @@ class Scan:
         `NotDicom` if it ends too early, `ClassMismatch` if a UID is missing, `ClassUnsupported` if it is
         of no patient.
         """
-        if self._head is None or self._walker is None or self._syntax is None:
+        if self._head is None or self._walker is None or self._syntax is None or self._digest is None:
             raise NotDicom("The file ends inside its file meta information.")
         if self._inflater is not None and not self._inflater.complete:
             raise NotDicom("The deflated data set ends too early.")
@@ -135,7 +141,7 @@ class Scan:
             if not isinstance(step, Bulk):
                 break
             self._enter(step)
-        return self._scanned(self._head, self._syntax, self._walker)
+        return self._scanned(self._head, self._syntax, self._walker, self._digest)
 
     @property
     def named(self) -> tuple[str, str]:
@@ -164,7 +170,7 @@ class Scan:
             raise SyntaxUnsupported(f"Transfer syntax {_shown(head.syntax)} is not stored here.")
         self._base = head.data_offset
         self._walker = Walker(syntax)
-        self._digest.update(syntax.uid.encode("ascii") + b"\0")
+        self._digest = Digest(syntax.uid)
         if syntax.deflated:
             self._inflater = Inflater()
 
@@ -285,7 +291,7 @@ class Scan:
         if bulk.tag == _EXTENDED_OFFSET_TABLE and bulk.length <= _MAX_EXTENDED_TABLE:
             self._extended_table = bytearray()
 
-    def _scanned(self, head: FileHead, syntax: Syntax, walker: Walker) -> Scanned:
+    def _scanned(self, head: FileHead, syntax: Syntax, walker: Walker, content: Digest) -> Scanned:
         findings = list(walker.findings)
         if not head.complete:
             findings.append("The file meta information is missing or not complete (PS3.10 7.1).")
@@ -316,7 +322,7 @@ class Scan:
             key=key,
             sop_class=sop_class,
             elements=dict(sorted(walker.elements.items())),
-            digest=self._digest.digest(),
+            content=content,
             shape=shape,
             pixels=self._pixels,
             frames=frames,

@@ -72,7 +72,7 @@ def targets(query: Query) -> Targets:
         name = ".".join(f"{tag:08X}" for tag in key.path)
         if key.path in times or not _is_sent(key, row, by_sequence):
             residual.append(key)
-        elif query.zone is not None and key.vr in ("DA", "TM") and _is_zoned(key.path):
+        elif query.zone is not None and _is_zoned(key):
             residual.append(key)
             if key.vr == "DA":
                 sent.append((name, _days_around(key)))
@@ -115,8 +115,9 @@ def _is_sent(key: Filter, row: Attribute | None, by_sequence: Mapping[int, bool]
     return key.path in _SPLIT or sum(map(len, key.values)) <= _LONGEST_VALUE
 
 
-def _is_zoned(path: tuple[int, ...]) -> bool:
-    return any(path[0] in pair for pair in ZONED)
+def _is_zoned(key: Filter) -> bool:
+    moves = key.vr in ("DA", "TM") and key.match is not Match.EMPTY
+    return moves and any(key.path[0] in pair for pair in ZONED)
 
 
 def _value(key: Filter) -> tuple[str, bool]:

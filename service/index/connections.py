@@ -9,10 +9,10 @@ from typing import Any
 
 import apsw
 
-from service.dicom.errors import IndexUnavailable, TooMany
 from service.dicom.zones import zoned_date, zoned_time
 from service.index.documents import Dictionaries, new_era
 from service.index.migrations import pending, schema_files
+from service.index.refusals import closed, too_long, unavailable
 from service.index.turns import Turns
 
 _STEPS = 4_000  # of SQLite's virtual machine between looks at the clock, some 0.2 ms
@@ -128,7 +128,7 @@ class Links:
         try:
             link = self._take()
         except (apsw.Error, OSError) as cause:
-            raise _unavailable() from cause
+            raise unavailable() from cause
         healthy = False
         try:
             link.deadline = time.monotonic() + self._limit_s if limited else None
@@ -138,12 +138,9 @@ class Links:
             healthy = True
         except apsw.InterruptError as cause:
             healthy = True
-            raise TooMany(
-                f"The search takes longer than {self._limit_s:g} seconds. Narrow it, for instance by a date,"
-                " a patient's ID or a study's UID, or leave out wildcards at the beginning of a key."
-            ) from cause
+            raise too_long(self._limit_s) from cause
         except (apsw.Error, OSError) as cause:
-            raise _unavailable() from cause
+            raise unavailable() from cause
         except Exception:
             healthy = True
             raise
@@ -165,7 +162,7 @@ class Links:
     def _take(self) -> Link:
         with self._guard:
             if self._closed:
-                raise IndexUnavailable("The index is closed.")
+                raise closed()
             if self._idle:
                 return self._idle.pop()
         return Link(self._path, self._busy_timeout_s, self._turns)
@@ -177,7 +174,3 @@ class Links:
                 return
         with contextlib.suppress(apsw.Error):
             link.close()
-
-
-def _unavailable() -> IndexUnavailable:
-    return IndexUnavailable("The index does not answer; the server's log has the reason.")

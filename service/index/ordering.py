@@ -4,7 +4,7 @@ A `Place` holds a match's value of each term of the order. A page that continues
 follows it and nothing before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.dicom.sorting import Sorting
@@ -13,26 +13,27 @@ from service.index.clauses import ALIAS, Bound, Clause, joined
 type Place = tuple[Bound | None, ...]
 
 
-def expressions(order: Sequence[Sorting]) -> list[str]:
-    """The columns of the order's terms."""
-    return [f"{ALIAS[sorting.attribute.level]}.{sorting.column}" for sorting in order]
+def expressions(order: Sequence[Sorting], counts: Mapping[str, str]) -> list[str]:
+    """The columns of the order's terms; `counts` says how those that count are worked out."""
+    names = (f"{ALIAS[sorting.attribute.level]}.{sorting.column}" for sorting in order)
+    return [counts.get(name, name) for name in names]
 
 
-def order_by(order: Sequence[Sorting]) -> str:
+def order_by(order: Sequence[Sorting], counts: Mapping[str, str]) -> str:
     """The terms of an ORDER BY."""
     return ", ".join(
         f"{expression} {'DESC' if sorting.descending else 'ASC'}{' NULLS LAST' if sorting.nullable else ''}"
-        for sorting, expression in zip(order, expressions(order), strict=True)
+        for sorting, expression in zip(order, expressions(order, counts), strict=True)
     )
 
 
-def behind(order: Sequence[Sorting], place: Place) -> list[Clause]:
+def behind(order: Sequence[Sorting], place: Place, counts: Mapping[str, str]) -> list[Clause]:
     """Conditions for what comes behind `place`, in the order in which the matches of each follow.
 
     Each pins the first terms to the place's values and lets the next one go on from its value, which an
     index can answer; a single condition of all of them it could not.
     """
-    names = expressions(order)
+    names = expressions(order, counts)
     clauses: list[Clause] = []
     for depth in reversed(range(len(order))):
         value = place[depth]

@@ -3,8 +3,8 @@ written into statements; names of tables and columns come from the tables alone.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from service.dicom.attributes import (
@@ -15,6 +15,7 @@ from service.dicom.attributes import (
     REQUEST_PATHS,
     ZONE_COLUMN,
     Attribute,
+    Origin,
     attribute_name,
 )
 from service.dicom.criteria import Filter, Match, is_pattern
@@ -51,7 +52,10 @@ class Dialect:
     over an array of `more`. `zoned_date` and `zoned_time` tell the date and the time of day that columns
     of a date, its time and their zone have in the zone of a question mark. `join` makes the database begin
     with the studies, and `newest_first` read them in their order, so that a page of a search through
-    everything does not sort everything.
+    everything does not sort everything. `counts` says how columns that count are worked out, where not
+    by reading them, and `joined_texts` how the different values of an expression become one text with
+    commas. `is_there` asks whether a column has a value, in a way that brings a partial index into play.
+    `finds_parts` says that an index may lead to texts by a part of them. `online` is the text ONLINE.
     """
 
     like: Callable[[str], str]
@@ -60,8 +64,18 @@ class Dialect:
     each: Callable[[str, str], str]
     zoned_date: Callable[[str, str, str], str]
     zoned_time: Callable[[str, str, str], str]
-    join: str
-    newest_first: str
+    joined_texts: Callable[[str], str]
+    join: str = "JOIN"
+    newest_first: str = ""
+    is_there: str = "IS NOT NULL"
+    finds_parts: bool = False
+    online: str = "'ONLINE'"
+    counts: Mapping[str, str] = field(default_factory=dict)
+
+    def column(self, level: Level, name: str) -> str:
+        """The expression for a column of a level."""
+        plain = f"{ALIAS[level]}.{name}"
+        return self.counts.get(plain, plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,7 @@ class Search:
     order: tuple[Sorting, ...]
     residual: tuple[Filter, ...]
     walks: bool
+    dialect: Dialect
 
     def selections(self, place: Place | None = None) -> list[Clause]:
         """What follows FROM for the matches behind `place`, or all of them: one statement or several.
@@ -85,14 +100,14 @@ class Search:
         """
         if place is None:
             return [self._where()]
-        pieces = behind(self.order, place)
+        pieces = behind(self.order, place, self.dialect.counts)
         if not pieces:
             return []
         return [self._where(piece) for piece in (pieces if self.walks else [joined(pieces, " OR ")])]
 
     @property
     def order_by(self) -> str:
-        return order_by(self.order)
+        return order_by(self.order, self.dialect.counts)
 
     def _where(self, *more: Clause) -> Clause:
         clauses = (*self.conditions, *more)
@@ -145,6 +160,7 @@ def search(query: Query, dialect: Dialect) -> Search:
         order=total_order(query.level, query.order),
         residual=tuple(residual),
         walks=above,
+        dialect=dialect,
     )
 
 
@@ -212,7 +228,7 @@ def _condition(key: Filter, dialect: Dialect) -> Clause:
     if key.tag == CLASSES:
         return _exists("series_class c WHERE c.study = s.id AND", "c.sop_class", key, dialect)
     if row.column == "availability":
-        return _tests(key, "'ONLINE'", dialect)
+        return _tests(key, dialect.online, dialect)
     if row.vr == "PN":
         return _name(key, row, dialect)
     return _column(key, row, row.column, lambda expression: _tests(key, expression, dialect), dialect)
@@ -234,13 +250,12 @@ def _column(
 ) -> Clause:
     """`test` on a column, or on any of the values that `more` has of it."""
     alias = ALIAS[row.level]
-    first = test(f"{alias}.{column}")
-    if not row.many or key.match is Match.EMPTY:
+    first = test(dialect.column(row.level, column))
+    if not row.many or row.origin is Origin.COMPUTED or key.match is Match.EMPTY:
         return first
     each = test("v.value")
-    # The comparison with '' brings the partial index on `more` into play.
     values = dialect.each(f"{alias}.more", column)
-    more = f"{alias}.more > '' AND EXISTS (SELECT 1 FROM {values} WHERE {each.sql})"
+    more = f"{alias}.more {dialect.is_there} AND EXISTS (SELECT 1 FROM {values} WHERE {each.sql})"
     return Clause(f"({first.sql} OR ({more}))", first.bound + each.bound)
 
 
@@ -324,7 +339,10 @@ def _group(wanted: Sequence[str], key: Filter, row: Attribute, column: str, dial
 
 def _begins(expression: str, starts: Sequence[str], dialect: Dialect) -> Clause:
     spaced = f"(' ' || replace({expression}, '^', ' '))"
-    clauses = [Clause(dialect.like(spaced), (dialect.containing(f" {start}"),)) for start in starts]
+    tests = [(spaced, f" {start}") for start in starts]
+    if dialect.finds_parts:
+        tests += [(expression, start) for start in starts]
+    clauses = [Clause(dialect.like(tested), (dialect.containing(part),)) for tested, part in tests]
     return joined(clauses, " AND ")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service.dicom.errors import IndexUnavailable
+from service.index.refusals import closed
 
 
 class Turns:
@@ -58,7 +59,7 @@ class Turns:
     def _take(self, deadline: float) -> int:
         with self._guard:
             if self._closed:
-                raise IndexUnavailable("The index is closed.")
+                raise closed()
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             file = self._file

@@ -2,38 +2,24 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
-import orjson
 from zstandard import ZstdCompressionDict
 
-from service.dicom.attributes import ATTRIBUTES, ZONE_COLUMN, Origin
 from service.dicom.describing import Value
-from service.dicom.errors import IndexUnavailable
 from service.dicom.frames import FrameTable
 from service.dicom.record import Description, InstanceRecord
 from service.dicom.resource import InstanceKey, Level, Resource
 from service.index.documents import Dictionaries, describe_document, new_dictionary, pack, unpack
 from service.index.port import Added, OnDuplicate, Outcome
+from service.index.refusals import contradiction
+from service.index.rows import COLUMNS, DESCRIBED, STORED, described, stored
 
 PAGE_FRAMES = 480  # with the offset of the next, 3848 bytes: a row that fits into one page of SQLite's
 PAGE_BITS = 20
-
-_COLUMNS = {
-    level: (
-        *(
-            column
-            for row in ATTRIBUTES
-            if row.level is level and row.origin is Origin.OBJECT
-            for column in row.columns
-        ),
-        ZONE_COLUMN,
-    )
-    for level in (Level.STUDY, Level.SERIES, Level.INSTANCE)
-}
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -44,22 +30,11 @@ def _update(table: str, columns: Sequence[str]) -> str:
     return f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in columns)} WHERE id = ?"
 
 
-_DESCRIBED = ("more", "summary")
-_STUDY_INSERT = _insert("study", ("study_uid", *_COLUMNS[Level.STUDY], *_DESCRIBED))
-_SERIES_INSERT = _insert(
-    "series", ("study", "series_uid", "dictionary", *_COLUMNS[Level.SERIES], *_DESCRIBED)
-)
-_STUDY_UPDATE = _update("study", ("source", *_COLUMNS[Level.STUDY], *_DESCRIBED))
-_SERIES_UPDATE = _update("series", ("source", *_COLUMNS[Level.SERIES], *_DESCRIBED))
-_STORED = (
-    ("series", "instance_uid", "sop_class", "syntax", "object_key", "place", "size", "digest")
-    + ("shape_rows", "shape_columns", "shape_samples", "shape_bits", "shape_frames", "shape_photometric")
-    + ("shape_stored", "shape_high_bit", "shape_signed", "shape_planar")
-    + ("pixel_tag", "pixel_vr", "pixel_offset", "pixel_length", "pixel_encapsulated")
-    + ("data_offset", "head_fits")
-    + ("table_length", "json", "findings")
-)
-_INSTANCE_INSERT = _insert("instance", (*_STORED, *_COLUMNS[Level.INSTANCE], *_DESCRIBED))
+_STUDY_INSERT = _insert("study", ("study_uid", *COLUMNS[Level.STUDY], *DESCRIBED))
+_SERIES_INSERT = _insert("series", ("study", "series_uid", "dictionary", *COLUMNS[Level.SERIES], *DESCRIBED))
+_STUDY_UPDATE = _update("study", ("source", *COLUMNS[Level.STUDY], *DESCRIBED))
+_SERIES_UPDATE = _update("series", ("source", *COLUMNS[Level.SERIES], *DESCRIBED))
+_INSTANCE_INSERT = _insert("instance", ("series", "json", *STORED, *COLUMNS[Level.INSTANCE], *DESCRIBED))
 _TAKEN = "SELECT digest, object_key FROM instance WHERE series = ? AND instance_uid = ?"
 _DOOM = "INSERT INTO doomed (object_key, since) VALUES (?, ?) ON CONFLICT (object_key) DO NOTHING"
 _COUNT_CLASS = (
@@ -153,19 +128,19 @@ class Writing:
         return place
 
     def _enter(self, record: InstanceRecord) -> None:
-        key, described = record.key, record.description
+        key, told = record.key, record.description
         place = self._places.get((key.study, key.series)) or self._find_place(key)
         study, series = (place.study, place.series) if place else (self._studies.get(key.study), None)
         new_study = study is None
         if study is None:
-            values = _described(Level.STUDY, described.study, described.study_summary)
+            values = described(Level.STUDY, told.study, told.study_summary)
             study = self._studies[key.study] = self._made(_STUDY_INSERT, (key.study, *values))
         new_series = series is None
         if series is None:
-            values = _described(Level.SERIES, described.series, described.series_summary)
+            values = described(Level.SERIES, told.series, told.series_summary)
             head = (study, key.series, new_dictionary(record.json))
             series = self._made(_SERIES_INSERT, (*head, *values))
-            self._enter_requests(series, described)
+            self._enter_requests(series, told)
             self._new_series[study] += 1
         place = self._places[key.study, key.series] = _Place(study, series)
         row = self._enter_instance(record, place)
@@ -178,30 +153,13 @@ class Writing:
         self._classes[place, record.sop_class] += 1
 
     def _enter_instance(self, record: InstanceRecord, place: _Place) -> int:
-        shape, pixels, frames = record.shape, record.pixels, record.frames
+        frames = record.frames
         row = self._made(
             _INSTANCE_INSERT,
             (
-                *(place.series, record.key.instance, record.sop_class, record.syntax),
-                *(record.object_key, record.place, record.size, record.digest),
-                *(
-                    (None,) * 10
-                    if shape is None
-                    else (shape.rows, shape.columns, shape.samples)
-                    + (shape.bits_allocated, shape.frames, shape.photometric)
-                    + (shape.bits_stored, shape.high_bit, shape.signed, shape.planar)
-                ),
-                *(
-                    (None,) * 5
-                    if pixels is None
-                    else (pixels.tag, pixels.vr, pixels.extent.offset, pixels.extent.length)
-                    + (int(pixels.encapsulated),)
-                ),
-                *(record.data_offset, int(record.head_fits)),
-                None if frames is None else len(frames),
-                pack(record.json, self._dictionary(place.series)),
-                orjson.dumps(record.findings).decode() if record.findings else None,
-                *_described(Level.INSTANCE, record.description.instance, record.description.instance_summary),
+                *(place.series, pack(record.json, self._dictionary(place.series))),
+                *stored(record),
+                *described(Level.INSTANCE, record.description.instance, record.description.instance_summary),
             ),
         )
         if frames is not None:
@@ -214,8 +172,8 @@ class Writing:
             offsets = table[first * 8 : (first + PAGE_FRAMES + 1) * 8]
             self._run("INSERT INTO frame_page VALUES (?, ?)", ((row << PAGE_BITS) + page, offsets))
 
-    def _enter_requests(self, series: int, described: Description) -> None:
-        for step, procedure in described.requests:
+    def _enter_requests(self, series: int, told: Description) -> None:
+        for step, procedure in told.requests:
             self._run(
                 "INSERT INTO request (series, step_id, procedure_id) VALUES (?, ?, ?)",
                 (series, step or None, procedure or None),
@@ -229,7 +187,7 @@ class Writing:
         """The columns of a row that must be there."""
         found: tuple[Any, ...] | None = self._run(sql, (row,)).fetchone()
         if found is None:
-            raise IndexUnavailable("The index contradicts itself; rebuild it with reindex.")
+            raise contradiction()
         return found
 
     def _dictionary(self, series: int) -> ZstdCompressionDict:
@@ -310,24 +268,11 @@ class Writing:
                 + " ORDER BY i.id LIMIT 1",
                 of,
             )
-            described = describe_document(unpack(packed, self._dictionary(series)))
-            columns = described.series if level is Level.SERIES else described.study
-            summary = described.series_summary if level is Level.SERIES else described.study_summary
-            self._run(statement, (lowest, *_described(level, columns, summary), of))
+            told = describe_document(unpack(packed, self._dictionary(series)))
+            columns = told.series if level is Level.SERIES else told.study
+            summary = told.series_summary if level is Level.SERIES else told.study_summary
+            self._run(statement, (lowest, *described(level, columns, summary), of))
             if level is Level.SERIES:
                 self._run("DELETE FROM request WHERE series = ?", (of,))
-                self._enter_requests(of, described)
+                self._enter_requests(of, told)
                 self._count_modalities(place.study)
-
-
-def _described(level: Level, columns: Mapping[str, Value], summary: bytes) -> tuple[Value | bytes, ...]:
-    """The values of a level's columns, of `more` and of `summary`."""
-    more: dict[str, list[str]] = {}
-    values: list[Value | bytes] = []
-    for column in _COLUMNS[level]:
-        value = columns.get(column)
-        if isinstance(value, str) and "\\" in value:
-            more[column] = value.split("\\")
-            value = more[column][0]
-        values.append(value)
-    return (*values, orjson.dumps(more).decode() if more else None, summary)

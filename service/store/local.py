@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Buffer, Iterator
+from collections.abc import Buffer, Callable, Iterator
 from pathlib import Path
 
 from service.dicom.errors import BadExtent, ObjectMissing, StoreUnavailable
@@ -199,7 +199,7 @@ class _LocalUpload:
     def name(self, key: str) -> None:
         """It makes no difference here: a file is moved at no cost."""
 
-    def commit(self, key: str, digest: bytes = b"") -> None:
+    def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
         # A file has no place for the digest that every file system keeps.
         try:
             folder = self._store.folder_for(key)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Buffer, Iterator
+from collections.abc import Buffer, Callable, Iterator
 
 from service.dicom.errors import BadExtent, ObjectMissing
 from service.dicom.frames import Extent
@@ -67,8 +67,8 @@ class _MemoryUpload:
     def name(self, key: str) -> None:
         """It makes no difference here."""
 
-    def commit(self, key: str, digest: bytes = b"") -> None:
-        self._store.keep(key, b"".join(self._blocks), digest)
+    def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
+        self._store.keep(key, b"".join(self._blocks), b"" if digest is None else digest())
         self._blocks.clear()
 
     def abort(self) -> None:

@@ -1,6 +1,6 @@
 """The object store port: immutable blobs by key."""
 
-from collections.abc import Buffer, Iterator
+from collections.abc import Buffer, Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -30,10 +30,11 @@ class Upload(Protocol):
         """
         ...
 
-    def commit(self, key: str, digest: bytes = b"") -> None:
+    def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
         """Make the body durable under `key`, a key that was never used before.
 
-        `digest`, 32 bytes of the caller's, is kept beside the object where that takes no other request.
+        `digest` tells 32 bytes of the caller's, which are kept beside the object where that takes no other
+        request; it is asked only then.
         """
         ...
 

@@ -1,7 +1,12 @@
 """Builders of records, and the indexes that every test of the contract runs against."""
 
+import contextlib
+import functools
 import hashlib
+import itertools
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +18,9 @@ from service.dicom.record import InstanceRecord
 from service.dicom.resource import InstanceKey
 from service.index.memory import MemoryIndex
 from service.index.port import FullIndex
+from service.index.postgres import PostgresIndex
 from service.index.sqlite import SqliteIndex
+from tests.databases import Line, NoServer, Server, a_schema, emptied, own_server
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -105,16 +112,106 @@ def _a_record() -> Callable[..., InstanceRecord]:
     return a_record
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def index(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[FullIndex]:
-    opened = MemoryIndex() if request.param == "memory" else SqliteIndex(tmp_path / "index.db")
-    yield opened
-    opened.close()
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """The URL of a PostgreSQL database: the one that ISTHMUS_TEST_DATABASE_URL names, or one of our own."""
+    given = os.environ.get("ISTHMUS_TEST_DATABASE_URL", "")
+    if given:
+        yield given
+        return
+    try:
+        with own_server() as server:
+            yield server.url
+    except NoServer as reason:
+        _untested.append(str(reason))
+        pytest.skip(str(reason))
+
+
+_untested: list[str] = []
 
 
 @pytest.fixture
-def other_index(index: FullIndex, tmp_path: Any) -> Iterator[FullIndex]:
-    """Another one of the kind of `index`."""
-    opened = MemoryIndex() if isinstance(index, MemoryIndex) else SqliteIndex(tmp_path / "other.db")
+def pods(postgres_url: str) -> Iterator[list[PostgresIndex]]:
+    """Two pods on one database."""
+    opened = [PostgresIndex(postgres_url), PostgresIndex(postgres_url)]
     yield opened
-    opened.close()
+    for pod in opened:
+        pod.close()
+
+
+@pytest.fixture
+def pod(pods: list[PostgresIndex]) -> PostgresIndex:
+    return pods[0]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that may be stopped."""
+    try:
+        with own_server() as own:
+            yield own
+    except NoServer as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def line(server: Server) -> Iterator[Line]:
+    """A way to a server that may break."""
+    made = Line(server)
+    yield made
+    made.end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reason in _untested[:1]:
+        terminalreporter.section("PostgreSQL was not tested")
+        terminalreporter.line(reason)
+
+
+@pytest.fixture
+def postgres_url(database: str) -> Iterator[str]:
+    """The URL of an empty schema in a PostgreSQL database."""
+    with a_schema(database) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def schemas(database: str) -> Iterator[Callable[[int], str]]:
+    """The URLs of schemas by number, made once."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda _: stack.enter_context(a_schema(database)))
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def open_index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], FullIndex]]:
+    """Opens indexes of one kind, each of them empty."""
+    numbers = itertools.count()
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> FullIndex:
+            number = next(numbers)
+            if request.param == "memory":
+                return MemoryIndex()
+            if request.param == "sqlite":
+                return SqliteIndex(tmp_path / f"{number}.db")
+            url = request.getfixturevalue("schemas")(number)
+            stack.callback(emptied, url)
+            return PostgresIndex(url)
+
+        def kept() -> FullIndex:
+            index = opened()
+            stack.callback(index.close)
+            return index
+
+        yield kept
+
+
+@pytest.fixture
+def index(open_index: Callable[[], FullIndex]) -> FullIndex:
+    return open_index()
+
+
+@pytest.fixture
+def other_index(open_index: Callable[[], FullIndex]) -> FullIndex:
+    """Another one of the kind of `index`."""
+    return open_index()

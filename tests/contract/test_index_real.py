@@ -1,6 +1,6 @@
 """Real objects in an index: described without error, and found alike by both readings of the contract."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
@@ -13,8 +13,7 @@ from service.dicom.record import InstanceRecord
 from service.dicom.resource import Level
 from service.dicom.scan import Scan
 from service.index.memory import MemoryIndex
-from service.index.port import OnDuplicate
-from service.index.sqlite import SqliteIndex
+from service.index.port import FullIndex, OnDuplicate
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 FOLDERS = ("charset", "sr", "seg", "pr", "studies", "malformed", "rt", "waveform")
@@ -68,21 +67,23 @@ SEARCHES: list[tuple[Level, list[tuple[str, str]]]] = [
 ]
 
 
-def test_real_objects_are_found_alike_in_memory_and_in_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("open_index", ["sqlite", "postgres"], indirect=True)
+def test_real_objects_are_found_alike_in_memory_and_in_a_database(
+    open_index: Callable[[], FullIndex],
+) -> None:
     entered = list(records())
-    sqlite, memory = SqliteIndex(tmp_path / "index.db"), MemoryIndex()
-    outcomes = [index.add(entered, on_duplicate=OnDuplicate.KEEP) for index in (sqlite, memory)]
+    sql, memory = open_index(), MemoryIndex()
+    outcomes = [index.add(entered, on_duplicate=OnDuplicate.KEEP) for index in (sql, memory)]
 
     differences = []
     for level, params in SEARCHES:
         query = Query.from_url(level, params)
-        found, true = sqlite.find(query), memory.find(query)
+        found, true = sql.find(query), memory.find(query)
         if (list(found.matches), found.total) != (list(true.matches), true.total):
             differences.append((level.name, params, found.total, true.total))
         for match in found.matches:
             parsed = orjson.loads(match.replace(b"\x00", b"").replace(b"\x01", b""))
             assert list(parsed) == sorted(parsed)
-    sqlite.close()
 
     assert len(entered) > 100
     assert outcomes[0] == outcomes[1]

@@ -265,7 +265,8 @@ def test_schema_files_are_numbered_without_gaps() -> None:
 
 
 def test_searches_use_an_index_from_the_first_day(tmp_path: Path) -> None:
-    from service.index.sqlite import SQLITE, _select
+    from service.index.searching import select
+    from service.index.sqlite import SQLITE
     from service.index.statements import search
 
     index = SqliteIndex(tmp_path / "index.db")
@@ -290,7 +291,7 @@ def test_searches_use_an_index_from_the_first_day(tmp_path: Path) -> None:
             parts = search(query, SQLITE)
             (found,) = parts.selections()
             order = f"ORDER BY {parts.order_by} LIMIT ? OFFSET ?"
-            sql = f"EXPLAIN QUERY PLAN {_select(query, parts)}{found.sql} {order}"
+            sql = f"EXPLAIN QUERY PLAN {select(query, parts)}{found.sql} {order}"
             plan = [row[3] for row in link.connection.execute(sql, (*found.bound, 101, 0))]
             if not any(name in str(step) for step in plan):
                 missed.append((level.name, params, plan))

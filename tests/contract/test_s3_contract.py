@@ -29,7 +29,7 @@ class TestOnTheDouble(StoreContract):
     def test_a_digest_is_in_the_metadata_of_what_goes_out_whole(self, store):
         upload = store.begin()
         upload.write(b"abc")
-        upload.commit(KEY, bytes(range(32)))
+        upload.commit(KEY, lambda: bytes(range(32)))
         assert store.opening(KEY, 1).digest == bytes(range(32))
 
     def test_everything_lies_below_the_prefix(self, store, place):

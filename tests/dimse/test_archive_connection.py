@@ -8,8 +8,12 @@ import uvloop
 
 from bridge.http1 import ConnectionLost
 from bridge.remote import RemoteArchive
-from bridge.settings import ArchiveSettings
+from bridge.retrieving import Objects
+from bridge.settings import ArchiveSettings, RetrieveSettings
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
+from service.dicom.part10 import file_head
+from service.dicom.resource import InstanceKey
+from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE
 
 PATIENCE_S = 10.0
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -272,6 +276,27 @@ def test_a_server_that_says_nothing_is_left_and_its_connection_closed():
         await closed.wait()
 
     play(Server(silent), ask, answer_s=0.1)
+
+
+def test_an_instance_that_is_had_and_not_read_leaves_no_connection_open():
+    closed = asyncio.Event()
+    part10 = file_head(CT_IMAGE, "1.2.3", EXPLICIT_LE) + bytes(3_000_000)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asked(reader)
+        writer.write(answer(part10, {"Content-Type": "application/dicom"}))
+        try:
+            await reader.read()
+        finally:
+            closed.set()
+
+    async def ask(archive: RemoteArchive) -> None:
+        objects = Objects(archive, RetrieveSettings(whole_bytes=1000))
+        arrived = await objects.one(InstanceKey("1.2", "1.2.1", "1.2.3"), "*")
+        await arrived.close()
+        await closed.wait()
+
+    play(Server(serve), ask)
 
 
 def test_a_host_that_cannot_be_one_is_an_error():

@@ -2,6 +2,7 @@
 
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,8 @@ def test_every_error_has_a_status(error: Exception, status: int):
         (409, b'{"0008119A":{"Value":[{"00081197":{"Value":[49152]}}]}}', 0xC000),
         (409, b'{"00081198":{"Value":[{"00081197":{"Value":["x"]}}]}}', 0x0110),
         (409, b'{"00081198":{"Value":[{"00081197":{"Value":[65280]}}]}}', 0x0110),
+        (409, b'{"00081198":{"Value":[{"00081197":{"Value":[263]}}]}}', 0x0110),
+        (409, b'{"00081198":{"Value":[{"00081197":{"Value":[278]}}]}}', 0x0110),
         (503, b'{"00081199":{"Value":[{}]}}', 0xA700),
         (302, b"", 0x0110),
     ],
@@ -261,7 +264,10 @@ def test_an_odd_answer_is_never_taken_for_a_success(http: int, body: bytes, stat
 
 
 def test_settings_have_their_defaults():
-    assert read_settings({}) == BridgeSettings()
+    settings = read_settings({})
+
+    assert replace(settings, peers=(default := BridgeSettings()).peers) == default
+    assert [*settings.peers] == []
 
 
 def test_settings_are_read_from_the_environment(tmp_path: Path):

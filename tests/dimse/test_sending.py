@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bridge import scu
+from bridge.peers import Peer
 from bridge.scu import Proposal
 from bridge.settings import Limits
 from bridge.upper import pdu
 from bridge.upper.command import decode
 from bridge.upper.messages import AssociationLost
+from service.dicom.errors import UpstreamFailed
 from tests.dimse.asking import QUICK, RawScp, acceptance, connected, ours, play, scripted
 from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE
 
@@ -174,6 +176,13 @@ def test_a_peer_that_takes_a_little_and_no_more_is_given_up():
 
     with scripted(script) as port, pytest.raises(AssociationLost):
         stored(port, bytes(20 << 20), QUICK)
+
+
+def test_a_peer_that_is_reached_by_tls_is_sent_nothing_in_clear():
+    peer = Peer("archive", "ARCHIVE", "127.0.0.1", 1, tls=True)
+
+    with pytest.raises(UpstreamFailed, match="TLS"):
+        play(scu.connect(peer, [CT], PATIENT, calling="BRIDGE"))
 
 
 @pytest.mark.parametrize(("size_bytes", "result"), [(20 << 20, "called off inside a message"), (10, "")])

@@ -15,9 +15,7 @@ def element(tag: int, value: bytes) -> bytes:
 STORE = element(Tag.COMMAND_FIELD, b"\1\0") + element(Tag.MESSAGE_ID, b"\7\0")
 
 
-@pytest.mark.parametrize(
-    "tag", [Tag.PRIORITY, Tag.MOVE_ORIGINATOR_MESSAGE_ID, Tag.ERROR_ID, Tag.REMAINING]
-)
+@pytest.mark.parametrize("tag", [Tag.PRIORITY, Tag.MOVE_ORIGINATOR_MESSAGE_ID, Tag.ERROR_ID, Tag.REMAINING])
 def test_a_number_without_a_value_is_absent(tag: Tag):
     command = decode(STORE + element(tag, b"") + element(Tag.AFFECTED_SOP_INSTANCE, b"1.2\0"))
 

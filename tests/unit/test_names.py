@@ -64,7 +64,9 @@ def test_a_name_has_three_groups(value: object, groups: tuple[str, str, str]) ->
     [
         ("Doe*", (("doe*",),)),
         ("Doe^*", (("doe^*", "doe"),)),
-        ("Doe^*^*", (("doe^*^*", "doe^*"),)),
+        ("Doe^*^*", (("doe^*^*", "doe^*", "doe"),)),
+        ("*^*", ((),)),
+        ("*=山*", ((), ("山*",))),
         ("=山*", ((), ("山*",))),
         ("a==b", (("a",), (), ("b",))),
         ("^*", (("^*",),)),

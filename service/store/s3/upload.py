@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Buffer
+from collections.abc import Buffer, Callable
 from concurrent.futures import Executor, Future
 
 from service.dicom.errors import StoreUnavailable
@@ -65,12 +65,13 @@ class S3Upload:
     def name(self, key: str) -> None:
         self._key = self._ways.prefix + key
 
-    def commit(self, key: str, digest: bytes = b"") -> None:
+    def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
         full = self._ways.prefix + key
         try:
             if self._begun is None and self._size <= self._part_bytes:
                 body = self._waiting.take(self._size)
-                self._ways.retrying.run("put", lambda: self._ways.client.put(full, body, digest))
+                told = b"" if digest is None else digest()
+                self._ways.retrying.run("put", lambda: self._ways.client.put(full, body, told))
             else:
                 self._finish(full)
         except BaseException:

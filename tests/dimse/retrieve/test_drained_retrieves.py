@@ -80,7 +80,7 @@ def test_a_get_whose_asker_does_not_answer_is_cut_off_in_time(start, served, siz
         assert bridge.report().result == "cut off"
 
 
-def test_a_retrieval_whose_archive_does_not_answer_is_cut_off_in_time(start, served):
+def test_a_retrieval_whose_archive_does_not_answer_is_cut_off_in_time(start, served, monkeypatch):
     reached, go_on = threading.Event(), threading.Event()
     app = served.app
 
@@ -93,7 +93,7 @@ def test_a_retrieval_whose_archive_does_not_answer_is_cut_off_in_time(start, ser
             return
         await app(scope, receive, send)
 
-    served.app = stuck
+    monkeypatch.setattr(served, "app", stuck)
     bridge = start()
     with RawPeer(bridge.address) as peer:
         asking(peer, STUDY_GET, a_uid())

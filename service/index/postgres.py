@@ -1,0 +1,293 @@
+"""The index in a PostgreSQL database, shared by any number of pods."""
+
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import ProgrammingError, QueryCanceled
+
+from service.dicom.errors import NotFound
+from service.dicom.frames import Extent
+from service.dicom.query import Query
+from service.dicom.record import Held, InstanceRecord
+from service.dicom.resource import InstanceKey, Resource
+from service.environment import SettingError
+from service.index.bookmarks import Bookmarks
+from service.index.clauses import Bound
+from service.index.documents import PackedDocuments, generation, parse, unpack
+from service.index.port import Answer, Documents, OnDuplicate, Outcome
+from service.index.postgres_adding import Adding, LocksNeeded
+from service.index.postgres_folding import Folding
+from service.index.postgres_removing import remove
+from service.index.postgres_schema import check, migrate
+from service.index.postgres_sessions import Session, Sessions
+from service.index.refusals import contradiction, too_long
+from service.index.rows import GENERATION, HELD, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, held, scope
+from service.index.searching import find
+from service.index.statements import Dialect, search
+
+_LITERAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
+_PATTERN = {"*": "%", "?": "_"}
+_PENDING = "coalesce((SELECT sum(a.change) FROM arrival a WHERE a.{of} = {alias}.id), 0)"
+POSTGRES = Dialect(
+    like=lambda expression: f"{expression} LIKE ?",
+    pattern=lambda text: "".join(_PATTERN.get(sign, sign) for sign in text.translate(_LITERAL)),
+    containing=lambda text: "%" + text.translate(_LITERAL) + "%",
+    each=lambda more, column: (
+        '(SELECT t.value COLLATE "C" AS value'
+        f" FROM json_array_elements_text({more}::json -> '{column}') t) v"
+    ),
+    zoned_date=lambda day, hour, zone: f'(zoned_date({day}, {hour}, {zone}, ?::integer) COLLATE "C")',
+    zoned_time=lambda day, hour, zone: f'(zoned_time({day}, {hour}, {zone}, ?::integer) COLLATE "C")',
+    joined_texts=lambda expression: f"string_agg(DISTINCT {expression}, ',')",
+    finds_parts=True,
+    online="('ONLINE' COLLATE \"C\")",
+    counts={
+        "s.study_count": f"(s.study_count + {_PENDING.format(of='study', alias='s')})",
+        "e.series_size": f"(e.series_size + {_PENDING.format(of='series', alias='e')})",
+    },
+)
+
+_DOCUMENTS = f"SELECT e.id, i.json, {SYNTAX_AND_PIXELS}, i.id "
+_DICTIONARIES = "SELECT id, dictionary FROM series WHERE id = ANY(?)"
+_SOME_DOCUMENTS = "SELECT i.id, i.series, i.json FROM instance i WHERE i.id = ANY(?)"
+_FRAMES = (
+    "SELECT i.table_length, t.first, substr(i.frame_table, t.first::integer * 8 + 1, t.bytes::integer)"
+    " FROM instance i LEFT JOIN unnest(?::integer[], ?::integer[]) t (first, bytes)"
+    " ON t.first < i.table_length WHERE i.id = ?"
+)
+_MOST_FRAMES = 1 << 27  # whose offsets fit into a column
+_RUN = 250  # frames whose offsets PostgreSQL keeps together: what lies between two nearer ones is read too
+
+
+class PostgresIndex:
+    """A `FullIndex` in the database at `url`, whose tables are made if they are not there.
+
+    `connections` bounds those of this process, `wait_s` the wait for one of them, `lock_wait_s` a writer's
+    wait for what another one has locked, `statement_limit_s` each statement of a search and the time until
+    its last one begins, and `patience_s` whatever is done on one connection. Counts are folded `fold_s` after
+    they changed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 16,
+        statement_limit_s: float = 20.0,
+        wait_s: float = 10.0,
+        lock_wait_s: float = 10.0,
+        patience_s: float = 60.0,
+        fold_s: float = 0.5,
+    ) -> None:
+        try:
+            conninfo_to_dict(url)
+        except ProgrammingError:
+            raise SettingError(
+                "ISTHMUS_INDEX cannot be read as the URL of a PostgreSQL database, such as"
+                " postgresql://isthmus@db.example.org/isthmus."
+            ) from None
+        self._limit_s = statement_limit_s
+        self._read = (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+            f" SET LOCAL statement_timeout = {max(int(statement_limit_s * 1000), 1)}"
+        )
+        self._write = f"BEGIN; SET LOCAL lock_timeout = {max(int(lock_wait_s * 1000), 1)}"
+        self._bookmarks = Bookmarks()
+        self._sessions = Sessions(
+            url,
+            most=connections,
+            wait_s=wait_s,
+            patience_s=patience_s,
+        )
+        try:
+            self._era = migrate(self._sessions)
+        except BaseException:
+            self._sessions.close()
+            raise
+        self._folding = Folding(self._sessions, every_s=fold_s)
+
+    def close(self) -> None:
+        """Close all connections; the index answers no more."""
+        self._folding.end()
+        self._sessions.close()
+
+    # -- Index ------------------------------------------------------------------------------------
+
+    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+        batch = list(records)
+
+        def work(session: Session) -> list[Outcome]:
+            try:
+                with session.transaction(self._write):
+                    return Adding(session, on_duplicate, firmly=False).add(batch)
+            except LocksNeeded:
+                with session.transaction(self._write):
+                    return Adding(session, on_duplicate, firmly=True).add(batch)
+
+        if not batch:
+            return []
+        outcomes = self._sessions.carry_out(work)
+        self._folding.wanted()
+        return outcomes
+
+    def remove(self, resource: Resource) -> list[str]:
+        before: list[str] = []  # what was removed by a transaction of which it is not known how it ended
+
+        def work(session: Session) -> list[str]:
+            with session.transaction(self._write):
+                object_keys = remove(session, resource)
+                if not object_keys and before:
+                    object_keys = [key for (key,) in session.rows(_STILL_DOOMED, (before,))]
+                before[:] = object_keys
+            return object_keys
+
+        object_keys = self._sessions.carry_out(work)
+        self._folding.wanted()
+        return object_keys
+
+    def find(self, query: Query) -> Answer:
+        parts = search(query, POSTGRES)
+
+        def work(session: Session) -> Answer:
+            reading = _Reading(session, self._limit_s, time.monotonic() + self._limit_s)
+            try:
+                with session.transaction(self._read):
+                    return find(reading, query, parts, self._bookmarks, self._limit_s)
+            except QueryCanceled as cause:
+                raise too_long(self._limit_s) from cause
+
+        return self._sessions.carry_out(work)
+
+    def locate(self, resource: Resource) -> list[Held]:
+        where, bound = scope(resource)
+        order = "" if resource.instance is not None else IN_ORDER
+        return [held(row) for row in self._rows(f"{HELD}{JOINED}{where}{order}", bound)]
+
+    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+        where, bound = scope(resource)
+
+        def work(session: Session) -> Documents | None:
+            if unless is not None:
+                ((count, last, total),) = session.rows(f"{GENERATION}{JOINED}{where}", bound)
+                if unless == self._generation(count, last, total):
+                    return None
+            while True:
+                # One statement is one snapshot, and a series keeps its dictionary for as long as it lives.
+                rows = session.rows(f"{_DOCUMENTS}{JOINED}{where}{IN_ORDER}", bound)
+                wanted = list({series for series, *_ in rows})
+                dictionaries = dict(session.rows(_DICTIONARIES, (wanted,))) if wanted else {}
+                if len(dictionaries) == len(wanted):
+                    break
+            numbers = [row[3] for row in rows]
+            current = self._generation(len(rows), max(numbers, default=0), sum(numbers))
+            if current == unless:
+                return None
+            return PackedDocuments(current, [row[:3] for row in rows], dictionaries)
+
+        return self._sessions.carry_out(work)
+
+    def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
+        runs = _runs([number for number in numbers if 1 <= number <= _MOST_FRAMES])
+        first, size = [run[0] - 1 for run in runs], [(run[1] - run[0] + 2) * 8 for run in runs]
+        rows = self._rows(_FRAMES, (first, size, held.row))
+        if not rows:
+            raise NotFound("The instance has been removed or replaced.")
+        length = rows[0][0]
+        if length is None:
+            return None
+        if any(not 1 <= number <= length for number in numbers):
+            raise NotFound(f"The instance has frames 1 to {length}.")
+        tables = {begin: offsets for _, begin, offsets in rows}
+        begins = {number: begin for begin, run in zip(first, runs, strict=True) for number in run[2]}
+        return [_extent(tables[begins[number]], number - 1 - begins[number]) for number in numbers]
+
+    # -- Census -----------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        self._sessions.carry_out(check)
+
+    def doomed(self, limit: int) -> list[str]:
+        return [key for (key,) in self._rows("SELECT object_key FROM doomed ORDER BY id LIMIT ?", (limit,))]
+
+    def clear(self, object_keys: Sequence[str]) -> None:
+        def work(session: Session) -> None:
+            with session.transaction(self._write):
+                session.run("DELETE FROM doomed WHERE object_key = ANY(?)", (list(object_keys),))
+
+        self._sessions.carry_out(work)
+
+    def holds(self, object_keys: Sequence[str]) -> set[str]:
+        sql = "SELECT object_key FROM instance WHERE object_key = ANY(?)"
+        return {key for (key,) in self._rows(sql, (list(object_keys),))}
+
+    def findings(self, key: InstanceKey) -> tuple[str, ...]:
+        where, bound = scope(Resource(key.study, key.series, key.instance))
+        rows = self._rows(f"SELECT i.findings {JOINED}{where}", bound)
+        if not rows:
+            raise NotFound("There is no such instance.")
+        ((findings,),) = rows
+        return () if findings is None else tuple(orjson.loads(findings))
+
+    def _rows(self, sql: str, bound: Sequence[Any]) -> list[Any]:
+        return self._sessions.carry_out(lambda session: session.rows(sql, bound))
+
+    def _generation(self, count: int, last: int | None, total: int | None) -> str:
+        return generation(self._era, count, last, int(total or 0))
+
+
+_STILL_DOOMED = "SELECT object_key FROM doomed WHERE object_key = ANY(?) ORDER BY id"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a search reads, inside a snapshot; no statement begins after the deadline."""
+
+    session: Session
+    limit_s: float
+    deadline: float
+
+    def rows(self, sql: str, bound: Sequence[Bound]) -> list[tuple[Any, ...]]:
+        if time.monotonic() > self.deadline:
+            raise too_long(self.limit_s)
+        return self.session.rows(sql, bound, planned_anew=True)
+
+    def stream(self, sql: str, bound: Sequence[Bound]) -> Iterator[tuple[Any, ...]]:
+        self.session.run(f"DECLARE matches NO SCROLL CURSOR FOR {sql}", bound)  # until the snapshot ends
+        while some := self.session.rows("FETCH 200 FROM matches"):
+            yield from some
+
+    def documents(self, rows: Sequence[int]) -> list[dict[str, object]]:
+        found = {
+            row: (series, packed) for row, series, packed in self.session.rows(_SOME_DOCUMENTS, (list(rows),))
+        }
+        if len(found) < len(set(rows)):
+            raise contradiction()
+        return [parse(self._unpacked(*found[row])) for row in rows]
+
+    def _unpacked(self, series: int, packed: bytes) -> bytes:
+        def read() -> bytes:
+            return bytes(self.session.one("SELECT dictionary FROM series WHERE id = ?", (series,)))
+
+        return unpack(packed, self.session.dictionaries.get(series, read))
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int, list[int]]]:
+    """Frames that are near one another: the first, the last and those asked for of each run."""
+    runs: list[tuple[int, int, list[int]]] = []
+    for number in sorted(set(numbers)):
+        if runs and number - runs[-1][1] <= _RUN:
+            first, _, asked = runs[-1]
+            runs[-1] = (first, number, [*asked, number])
+        else:
+            runs.append((number, number, [number]))
+    return runs
+
+
+def _extent(offsets: bytes, slot: int) -> Extent:
+    first, end = struct.unpack_from("<QQ", offsets, slot * 8)
+    return Extent(first, end - first)
