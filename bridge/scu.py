@@ -5,6 +5,7 @@ Every operation raises `AssociationLost` if the association ends before the last
 could not be told from the next one's.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Buffer, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -196,9 +197,8 @@ async def get(
             else:
                 await _drop(message)
     finally:
-        if not final and association.is_open:
-            await _cancel(association, context_id, message_id)
-            await _serve_the_rest(association, message_id, limits, on_store)
+        if not final:
+            await _serve_the_rest(association, context_id, message_id, limits, on_store)
 
 
 async def move(
@@ -391,7 +391,7 @@ async def _cancel(association: Association, context_id: int, message_id: int) ->
 
 async def _call_off(association: Association, context_id: int, message_id: int, limits: Limits) -> None:
     """Cancel, and read what still comes, so that the association can be used again."""
-    with contextlib.suppress(AssociationLost):
+    async with _heeded(association, limits):
         await _cancel(association, context_id, message_id)
         while True:
             message = await _answer(association, message_id, limits.response_s)
@@ -401,9 +401,11 @@ async def _call_off(association: Association, context_id: int, message_id: int, 
 
 
 async def _serve_the_rest(
-    association: Association, message_id: int, limits: Limits, on_store: OnStore
+    association: Association, context_id: int, message_id: int, limits: Limits, on_store: OnStore
 ) -> None:
-    with contextlib.suppress(AssociationLost):
+    """Cancel, and serve what is on its way."""
+    async with _heeded(association, limits):
+        await _cancel(association, context_id, message_id)
         while True:
             message = await _next(association, limits.response_s)
             command = message.command
@@ -413,3 +415,15 @@ async def _serve_the_rest(
             await _drop(message)
             if command.number(Tag.RESPONDED_MESSAGE_ID) == message_id and command.status not in _PENDING:
                 return
+
+
+@contextlib.asynccontextmanager
+async def _heeded(association: Association, limits: Limits) -> AsyncIterator[None]:
+    """Ends the association of a peer that goes on behind a cancel for longer than it may take to answer."""
+    try:
+        async with asyncio.timeout(limits.response_s):
+            yield
+    except TimeoutError:
+        association.abort("cancel not heeded")
+    except AssociationLost:
+        pass

@@ -1,5 +1,6 @@
 """C-GET and C-MOVE (PS3.7 9.1.3, 9.1.4, PS3.4 C.4.2, C.4.3): instances of the archive, sent one by one."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -123,7 +124,8 @@ class Retrieve:
                     whole_series=level is not Level.INSTANCE,
                 ),
                 stopped=stopped,
-                turn=progress.turn,
+                # To a destination there is an association of its own.
+                turn=progress.turn if destination is None else asyncio.Lock(),
             )
             async with progress.told():
                 if destination is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from service.archive import reasons
 from service.archive.keys import new_object_key
 from service.archive.port import Outcome, Refused, Stored
-from service.dicom.describing import describe
+from service.archive.records import record_of, warning_of
 from service.dicom.errors import (
     ArchiveError,
     Busy,
@@ -22,14 +22,13 @@ from service.dicom.errors import (
     UpstreamFailed,
     WrongStudy,
 )
-from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, InstanceRecord
+from service.dicom.record import InstanceRecord
 from service.dicom.resource import InstanceKey, Resource
 from service.dicom.scan import Budget, Scan, Scanned
 from service.index.port import Added, FullIndex, OnDuplicate
 from service.index.port import Outcome as RowOutcome
 from service.store.port import ObjectStore, Upload
 
-_AVAILABLE_SYNTAXES = 0x00083002
 _SETTLED_AFTER_S = 30.0
 _LARGE = 4 << 20
 _log = logging.getLogger("isthmus.intake")
@@ -152,7 +151,7 @@ class ObjectIntake:
                 arriving.tell_name()
             arriving.upload.write(block)
         except Exception as error:
-            arriving.error = _as_archive_error(error)
+            arriving.error = as_archive_error(error)
             arriving.drop()
 
     def end(self) -> None:
@@ -167,7 +166,7 @@ class ObjectIntake:
             known = self._known(scanned)
         except Exception as error:
             arriving.drop()
-            self._outcomes.append(_refusal(_as_archive_error(error), arriving.scan))
+            self._outcomes.append(_refusal(as_archive_error(error), arriving.scan))
             return
         arriving.scan.close()
         if known is not None:
@@ -199,7 +198,7 @@ class ObjectIntake:
         if not held:
             return None
         if held[0].digest == scanned.digest:
-            return Stored(scanned.key, scanned.sop_class, _warning(scanned), already=True)
+            return Stored(scanned.key, scanned.sop_class, warning_of(scanned), already=True)
         if self._on_duplicate is OnDuplicate.REPLACE:
             return None
         return _kept(scanned.key, scanned.sop_class, self._on_duplicate)
@@ -209,11 +208,11 @@ class ObjectIntake:
         writing = self._write(arriving.upload, object_key)
         try:
             writing.digest.set_result(scanned.digest)
-            record = _record(scanned, arriving.size, object_key)
+            record = record_of(scanned, arriving.size, object_key)
         except Exception as error:
             if not writing.digest.done():
                 writing.digest.set_exception(error)
-            self._outcomes.append(_refusal(_as_archive_error(error), arriving.scan))
+            self._outcomes.append(_refusal(as_archive_error(error), arriving.scan))
             with contextlib.suppress(StoreUnavailable):
                 writing.settle()
                 self._store.delete(object_key)
@@ -222,7 +221,7 @@ class ObjectIntake:
         self._outcomes.append(None)
         if not self._batch.pending:
             self._batch.begun = time.monotonic()
-        self._batch.pending.append(_Pending(place, record, writing, _warning(scanned)))
+        self._batch.pending.append(_Pending(place, record, writing, warning_of(scanned)))
         self._batch.size += record.size
         full = len(self._batch.pending) >= self._limits.batch_instances
         if full or self._batch.size >= self._limits.batch_bytes:
@@ -254,7 +253,7 @@ class ObjectIntake:
                 one.writing.settle()
                 durable.append(one)
             except Exception as error:
-                self._outcomes[one.place] = _failed(one, _as_archive_error(error))
+                self._outcomes[one.place] = _failed(one, as_archive_error(error))
         if not durable:
             return
         try:
@@ -262,7 +261,7 @@ class ObjectIntake:
         except Exception as error:
             # Whether the rows were committed is not known: the objects stay, `sweep` finds orphans.
             for one in durable:
-                self._outcomes[one.place] = _failed(one, _as_archive_error(error))
+                self._outcomes[one.place] = _failed(one, as_archive_error(error))
             return
         for one, row in zip(durable, rows, strict=True):
             self._outcomes[one.place] = self._outcome(one, row)
@@ -285,40 +284,7 @@ class ObjectIntake:
             return
 
 
-def _record(scanned: Scanned, size: int, object_key: str) -> InstanceRecord:
-    elements = dict(scanned.elements)
-    elements[_AVAILABLE_SYNTAXES] = b'"00083002":{"vr":"UI","Value":[' + SYNTAXES_SLOT + b"]}"
-    document = b"{" + b",".join(elements[tag] for tag in sorted(elements)) + b"}"
-    if BASE_SLOT in document:
-        document = document.replace(BASE_SLOT, BASE_SLOT + scanned.key.path.encode("ascii"))
-    return InstanceRecord(
-        key=scanned.key,
-        sop_class=scanned.sop_class,
-        syntax=scanned.syntax.uid,
-        object_key=object_key,
-        place="",
-        size=size,
-        digest=scanned.digest,
-        shape=scanned.shape,
-        pixels=scanned.pixels,
-        frames=scanned.frames,
-        description=describe(scanned.elements),
-        json=document,
-        findings=scanned.findings,
-        data_offset=scanned.head.data_offset,
-        head_fits=scanned.head.complete and _warning(scanned) is None,
-    )
-
-
-def _warning(scanned: Scanned) -> int | None:
-    """B007 where file meta and data set disagree about what the object is."""
-    head = scanned.head
-    class_differs = head.sop_class not in ("", scanned.sop_class)
-    instance_differs = head.sop_instance not in ("", scanned.key.instance)
-    return reasons.MISMATCHED if class_differs or instance_differs else None
-
-
-def _as_archive_error(error: Exception) -> ArchiveError:
+def as_archive_error(error: Exception) -> ArchiveError:
     """`error` itself, or what is said of a fault of our own: one object's fault is not the others'."""
     if isinstance(error, ArchiveError):
         return error

@@ -2,17 +2,15 @@
 
 import itertools
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from service.archive.keys import OBJECT_KEY, OBJECTS
 from service.dicom.errors import IndexUnavailable, StoreUnavailable
 from service.index.port import Census
 from service.store.port import ObjectStore
 
-_OBJECTS, _INCOMING = "studies/", ".incoming/"
-# The names that `keys.new_object_key` gives: what else lies in the store is nobody's business here.
-_OBJECT_KEY = re.compile(r"studies/[0-9.]+/[0-9.]+/[0-9.]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm")
+_INCOMING = ".incoming/"
 _BATCH = 500
 _FEW = 20  # orphans that are deleted even where they outnumber the objects that rows name
 _MOST_FAILURES = 100
@@ -104,7 +102,7 @@ def _drain_all(store: ObjectStore, index: Census) -> tuple[int, int]:
 def _survey(store: ObjectStore, index: Census, older_than_s: float) -> tuple[int, int]:
     """How many objects have a row, and how many of the old ones have none."""
     named = orphaned = 0
-    for batch in itertools.batched(store.keys(_OBJECTS), _BATCH):
+    for batch in itertools.batched(store.keys(OBJECTS), _BATCH):
         held = index.holds([key for key, _ in batch])
         named += len(held)
         orphaned += sum(_is_orphan(key, age_s, older_than_s) and key not in held for key, age_s in batch)
@@ -112,14 +110,14 @@ def _survey(store: ObjectStore, index: Census, older_than_s: float) -> tuple[int
 
 
 def _orphans(store: ObjectStore, index: Census, older_than_s: float) -> Iterator[str]:
-    old = (key for key, age_s in store.keys(_OBJECTS) if _is_orphan(key, age_s, older_than_s))
+    old = (key for key, age_s in store.keys(OBJECTS) if _is_orphan(key, age_s, older_than_s))
     for batch in itertools.batched(old, _BATCH):
         held = index.holds(batch)
         yield from (key for key in batch if key not in held)
 
 
 def _is_orphan(key: str, age_s: float, older_than_s: float) -> bool:
-    return age_s > older_than_s and _OBJECT_KEY.fullmatch(key) is not None
+    return age_s > older_than_s and OBJECT_KEY.fullmatch(key) is not None
 
 
 def _delete(store: ObjectStore, index: Census, object_keys: Iterator[str]) -> tuple[int, int]:

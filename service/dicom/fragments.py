@@ -67,6 +67,16 @@ class FragmentScan:
                 at += self._take_head(view[at:])
         return at
 
+    @property
+    def passable(self) -> int:
+        """How many of the bytes that follow are inside a fragment and need not be pushed."""
+        return self._skip if self._probe is None and self._table_left <= 0 else 0
+
+    def pass_over(self, size: int) -> None:
+        """Go on behind the next `size` bytes, at most `passable`."""
+        self._skip -= size
+        self._position += size
+
     def _take_head(self, view: memoryview) -> int:
         taken = bytes(view[: 8 - len(self._head)])
         self._head += taken

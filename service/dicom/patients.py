@@ -3,7 +3,9 @@
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
-from service.dicom.attributes import CHARACTER_SET, STUDY_INSTANCES, STUDY_SERIES, TIMEZONE
+import orjson
+
+from service.dicom.attributes import STUDY_INSTANCES, STUDY_SERIES
 from service.dicom.errors import TooMany
 from service.dicom.querying import (
     ISSUER,
@@ -11,7 +13,7 @@ from service.dicom.querying import (
     PATIENT_INSTANCES,
     PATIENT_SERIES,
     PATIENT_STUDIES,
-    owner,
+    is_of,
 )
 from service.dicom.resource import Level
 from service.dicom.values import element_values
@@ -76,8 +78,11 @@ def _of_patient(study: Match) -> Match:
     return {key: element for key, element in study.items() if _is_of_patient(key)}
 
 
-@functools.cache
-def _of_group_10(key: str) -> bool: ...
+def _is_of_patient(key: str) -> bool:
+    try:
+        return is_of(Level.PATIENT, int(key, 16))
+    except ValueError:  # no tag; careless servers have keywords
+        return False
 
 
 def _first(study: Match, tag: int) -> str:

@@ -21,6 +21,7 @@ _TO_G1 = {
 # … and those of two bytes to G0.
 _TO_G0 = {"87": b"\x1b$B", "159": b"\x1b$(D"}
 _ASCII, _ROMAJI = b"\x1b(B", b"\x1b(J"
+_YEN = frozenset("¥‾")  # in JIS X 0201 the bytes of a backslash, which parts values, and of a tilde
 
 # PS3.5 6.1.2.5.3: designations reach up to these, and the initial ones have to be back before them.
 _DELIMITERS = re.compile(r"([\\\t\n\f\r])")
@@ -48,7 +49,7 @@ class Repertoire:
             return text.encode("ascii")
         if not self.sets:
             encoded = text.encode(self.codec)
-            if self.codec == "shift_jis" and len(encoded) != len(text):
+            if self.codec == "shift_jis" and (len(encoded) != len(text) or not _YEN.isdisjoint(text)):
                 raise UnicodeEncodeError(self.codec, text, 0, len(text), "not of JIS X 0201")
             return encoded
         pieces = (_NAME_DELIMITERS if name else _DELIMITERS).split(text)

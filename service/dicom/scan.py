@@ -163,6 +163,21 @@ class Scan:
         uids = [self._walker.text(tag) or "" for tag in (0x0020000D, 0x0020000E, _SOP_INSTANCE)]
         return InstanceKey(*uids) if all(map(is_uid, uids)) else None
 
+    @property
+    def passable(self) -> int:
+        """How many of the bytes that follow tell nothing but the digest, and need not be pushed for it."""
+        if self._inflater is not None or self._extended_table is not None:
+            return 0
+        return self._skip if self._fragment_scan is None else self._fragment_scan.passable
+
+    def pass_over(self, size: int) -> None:
+        """Go on behind the next `size` bytes, at most `passable`; the digest then means nothing."""
+        self._base += size
+        if self._fragment_scan is None:
+            self._skip -= size
+        else:
+            self._fragment_scan.pass_over(size)
+
     def _begin(self, head: FileHead) -> None:
         self._head = head
         syntax = self._syntax = syntax_of(head.syntax)

@@ -184,6 +184,15 @@ class MemoryIndex:
         with self._guard:
             return {row.record.object_key for row in self._rows.values()} & set(object_keys)
 
+    def walk(self, after: int, limit: int) -> list[Held]:
+        with self._guard:
+            rows = sorted(self._rows.values(), key=lambda row: row.number)
+        return [_held(row) for row in rows if row.number > after][:limit]
+
+    def struck(self, object_keys: Sequence[str]) -> set[str]:
+        with self._guard:
+            return set(self._doomed) & set(object_keys)
+
     def findings(self, key: InstanceKey) -> tuple[str, ...]:
         with self._guard:
             row = self._rows.get(key)

@@ -139,7 +139,19 @@ class Census(Protocol):
         ...
 
 
-class FullIndex(Index, Census, Protocol):
+class Inventory(Protocol):
+    """What is asked of an index that is compared with the objects it is about."""
+
+    def walk(self, after: int, limit: int) -> list[Held]:
+        """The next instances, at most `limit`, whose row numbers are above `after`, in their order."""
+        ...
+
+    def struck(self, object_keys: Sequence[str]) -> set[str]:
+        """Those of `object_keys` whose rows are gone and whose objects are still to be deleted."""
+        ...
+
+
+class FullIndex(Index, Census, Inventory, Protocol):
     """What every index of ours is."""
 
     def close(self) -> None:

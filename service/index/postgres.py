@@ -26,7 +26,7 @@ from service.index.postgres_removing import remove
 from service.index.postgres_schema import check, migrate
 from service.index.postgres_sessions import Session, Sessions
 from service.index.refusals import contradiction, too_long
-from service.index.rows import GENERATION, HELD, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, held, scope
+from service.index.rows import GENERATION, HELD, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, WALK, held, scope
 from service.index.searching import find
 from service.index.statements import Dialect, search
 
@@ -223,6 +223,13 @@ class PostgresIndex:
 
     def holds(self, object_keys: Sequence[str]) -> set[str]:
         sql = "SELECT object_key FROM instance WHERE object_key = ANY(?)"
+        return {key for (key,) in self._rows(sql, (list(object_keys),))}
+
+    def walk(self, after: int, limit: int) -> list[Held]:
+        return [held(row) for row in self._rows(WALK, (after, limit))]
+
+    def struck(self, object_keys: Sequence[str]) -> set[str]:
+        sql = "SELECT object_key FROM doomed WHERE object_key = ANY(?)"
         return {key for (key,) in self._rows(sql, (list(object_keys),))}
 
     def findings(self, key: InstanceKey) -> tuple[str, ...]:

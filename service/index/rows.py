@@ -47,6 +47,11 @@ HELD = (
     " i.pixel_vr, i.pixel_offset, i.pixel_length, i.pixel_encapsulated,"
     " i.data_offset, i.head_fits "
 )
+# The next instances by row: what is before them is not looked at, and of those behind them nothing.
+WALK = (
+    f"{HELD}FROM (SELECT * FROM instance WHERE id > ? ORDER BY id LIMIT ?) i"
+    " JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study ORDER BY i.id"
+)
 GENERATION = "SELECT count(*), max(i.id), sum(i.id) "
 # As `record.syntax_and_pixels`: a missing shape or place makes the sum of texts NULL.
 SYNTAX_AND_PIXELS = (

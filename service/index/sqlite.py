@@ -20,7 +20,7 @@ from service.index.connections import Link, Links
 from service.index.documents import PackedDocuments, generation, parse, unpack
 from service.index.port import Answer, Documents, OnDuplicate, Outcome
 from service.index.refusals import contradiction
-from service.index.rows import GENERATION, HELD, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, held, scope
+from service.index.rows import GENERATION, HELD, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, WALK, held, scope
 from service.index.searching import find
 from service.index.statements import Dialect, search
 from service.index.writing import PAGE_BITS, PAGE_FRAMES, Writing
@@ -154,6 +154,16 @@ class SqliteIndex:
     def holds(self, object_keys: Sequence[str]) -> set[str]:
         wanted = orjson.dumps(list(object_keys)).decode()
         sql = "SELECT object_key FROM instance WHERE object_key IN (SELECT value FROM json_each(?))"
+        with self._links.lent() as link:
+            return {str(row[0]) for row in link.connection.execute(sql, (wanted,))}
+
+    def walk(self, after: int, limit: int) -> list[Held]:
+        with self._links.lent() as link:
+            return [held(row) for row in link.connection.execute(WALK, (after, limit))]
+
+    def struck(self, object_keys: Sequence[str]) -> set[str]:
+        wanted = orjson.dumps(list(object_keys)).decode()
+        sql = "SELECT object_key FROM doomed WHERE object_key IN (SELECT value FROM json_each(?))"
         with self._links.lent() as link:
             return {str(row[0]) for row in link.connection.execute(sql, (wanted,))}
 

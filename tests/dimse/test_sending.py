@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import pytest
 
@@ -12,8 +13,9 @@ from bridge.peers import Peer
 from bridge.scu import Proposal
 from bridge.settings import Limits
 from bridge.upper import pdu
+from bridge.upper.association import Association
 from bridge.upper.command import decode
-from bridge.upper.messages import AssociationLost
+from bridge.upper.messages import AssociationLost, Message
 from service.dicom.errors import UpstreamFailed
 from tests.dimse.asking import QUICK, RawScp, acceptance, connected, ours, play, scripted
 from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE
@@ -176,6 +178,37 @@ def test_a_peer_that_takes_a_little_and_no_more_is_given_up():
 
     with scripted(script) as port, pytest.raises(AssociationLost):
         stored(port, bytes(20 << 20), QUICK)
+
+
+@pytest.mark.parametrize("way", ["find", "get"])
+def test_a_peer_that_answers_on_and_on_behind_a_cancel_is_left(way: str):
+    def endless(peer: RawScp) -> None:
+        peer.accept()
+        command = peer.command()
+        peer.next_pdu()  # the identifier
+        try:
+            while True:
+                peer.answer(command, 0xFF00, data=b"ab")
+                _pause.wait(0.01)
+        except OSError:
+            pass
+
+    async def nothing(message: Message, association: Association) -> None:
+        raise AssertionError("no instance was sent")
+
+    async def ask(port: int) -> str:
+        async with connected(port, CT) as association:
+            answers: AsyncGenerator[object] = (
+                scu.find(association, 1, b"ab", QUICK)
+                if way == "find"
+                else scu.get(association, 1, b"ab", QUICK, on_store=nothing)
+            )
+            async with aclosing(answers):
+                await anext(answers)
+            return association.result
+
+    with scripted(endless) as port:
+        assert play(ask(port)) == "cancel not heeded"
 
 
 def test_a_peer_that_is_reached_by_tls_is_sent_nothing_in_clear():

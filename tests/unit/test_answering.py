@@ -99,6 +99,16 @@ def test_the_patient_id_is_a_unique_key_of_the_patient_root_only():
     assert "PatientID" not in decoded(a_writer(a_query(), root=Root.STUDY).write(MATCH))
 
 
+def test_a_patient_has_no_date_of_a_study():
+    query = a_query("PATIENT", StudyDate="", StudyInstanceUID="", PatientName="", PatientSex="")
+
+    answer = decoded(a_writer(query, root=Root.PATIENT).write(MATCH))
+
+    assert answer["StudyDate"].is_empty and answer["StudyInstanceUID"].is_empty
+    assert (answer.PatientName, answer.PatientID) == ("Doe^Jane", "P1")
+    assert answer.InstanceAvailability == "ONLINE"
+
+
 def test_uids_that_the_query_fixes_are_told_even_if_the_server_does_not():
     query = a_query("IMAGE", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
 

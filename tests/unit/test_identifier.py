@@ -173,6 +173,12 @@ HOSTILE = {
         (0x0009).to_bytes(2, "little") + n.to_bytes(2, "little") + bytes(4) for n in range(0x1000, 0x3000)
     ),
     "a long text": b"\x10\x00\x00\x40" + (100_000).to_bytes(4, "little") + b"a" * 100_000,
+    "one key again and again": b"\x10\x00\x20\x00\x00\x00\x00\x00" * 130_000,
+    "items without end": b"\x40\x00\x75\x02\x00\x00\x0f\x00" + b"\xfe\xff\x00\xe0\0\0\0\0" * 122_880,
+    "an item of many keys": b"\x40\x00\x75\x02\x08\x00\x07\x00\xfe\xff\x00\xe0\x00\x00\x07\x00"
+    + b"".join(b"\x09\x00" + n.to_bytes(2, "little") + bytes(4) for n in range(0x1000, 0xF000)),
+    "many names": b"\x10\x00\x10\x00\x00\x00\x0f\x00" + b"a\\" * 491_520,
+    "many designations": b"\x10\x00\x10\x00\x00\x00\x0f\x00" + b"\x1b$B\x1b(B " * 140_434 + b"  ",
 }
 
 
@@ -183,7 +189,7 @@ def test_what_is_no_identifier_is_refused_at_once(content):
     with pytest.raises(BadRequest, match=r"The identifier|A key of the identifier"):
         read_identifier(content, BY_UID[IMPLICIT_LE])
 
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 0.5  # nobody else is served meanwhile
 
 
 @pytest.mark.parametrize("syntax", [*PLAIN, DEFLATED])

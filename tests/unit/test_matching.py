@@ -108,8 +108,9 @@ def test_wildcards_agree_with_a_regular_expression(pattern: str, text: str) -> N
 
 
 def test_hostile_patterns_cost_little() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
 
-    assert not glob("*a" * 500 + "b", "a" * 5000)
+    for pattern in ("*a" * 500 + "b", "*" + "a" * 1000 + "b", "*" + "?a" * 500 + "b"):
+        assert not glob(pattern, "a" * 10_000)
 
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 0.5

@@ -58,6 +58,16 @@ def test_counts_wait_for_all_studies():
     assert counted == [[2, 3, 8], [1, 1, 1]]
 
 
+def test_patients_with_counts_keep_what_is_said_of_them():
+    patients = Patients(counting=True, most=10)
+    study = a_study("P1", name="Doe") | {"00080056": {"vr": "CS", "Value": ["ONLINE"]}, "PatientID": {}}
+
+    list(patients.take([study]))
+
+    (patient,) = patients.rest()
+    assert sorted(patient) == ["00080056", "00100010", "00100020", "00201200", "00201202", "00201204"]
+
+
 def test_more_patients_than_can_be_remembered_are_refused():
     patients = Patients(counting=False, most=2)
 

@@ -179,6 +179,18 @@ def test_keys_in_sequences_are_filters_with_a_path():
     assert 0x00400275 in query.fields
 
 
+def test_a_key_in_any_item_but_the_first_is_refused():
+    item = Dataset()
+    item.ScheduledProcedureStepID = "S1"
+
+    assert refused(a_query("SERIES", RequestAttributesSequence=[Dataset(), Dataset(), item])) == 0x00400275
+
+
+@pytest.mark.parametrize("name", ["*^*", "*^*^*", "*=*", "**", "^"])
+def test_names_that_ask_nothing_are_no_filters(name):
+    assert asked(a_query(PatientName=name)).query.filters == ()
+
+
 def test_private_keys_carry_their_creator():
     query = a_query("IMAGE")
     query.private_block(0x0009, "ACME 1", create=True).add_new(0x01, "LO", "of acme")

@@ -69,6 +69,15 @@ def test_a_character_that_the_set_lacks_is_refused_or_replaced():
     assert japanese.replaced("山é") == b"\x1b$B;3\x1b(B?"
 
 
+def test_a_yen_sign_does_not_part_values():
+    japanese = named("ISO_IR 13")
+    assert japanese is not None
+
+    with pytest.raises(UnicodeEncodeError):
+        japanese.encode("ﾔﾏﾀﾞ ¥100")
+    assert japanese.replaced("ﾔ¥") == b"\xd4?"
+
+
 def test_the_default_repertoire_is_ascii():
     assert repertoire(()) is ASCII
     assert repertoire(("6",)) is ASCII

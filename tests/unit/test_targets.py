@@ -131,6 +131,15 @@ def test_an_empty_value_is_asked_for_and_filtered_again():
     assert [key.tag for key in found.residual] == [0x00080050]
 
 
+def test_an_empty_date_is_empty_in_every_time_zone():
+    query = a_query(StudyDate='""', TimezoneOffsetFromUTC="+0100")
+    found = of(query, empty_values=True, timezone=True)
+
+    assert sent(found) == ("/studies", {"00080020": '""', "emptyvaluematching": "true"})
+    assert found.keeps({"00080201": {"vr": "SH", "Value": ["-0500"]}})
+    assert not found.keeps({"00080020": {"vr": "DA", "Value": ["20240101"]}})
+
+
 def test_of_values_that_are_all_wanted_one_is_asked_for():
     found = of(a_query(ModalitiesInStudy=["CT", "PT"]), multiple_values=True)
 

@@ -176,6 +176,31 @@ def test_a_server_that_pays_no_heed_to_pages_is_asked_twice(server, search):
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("warning", [None, {"Warning": '299 host "There are additional results"'}])
+def test_a_server_that_tells_its_first_page_only_is_no_end(server, search, warning):
+    async def behave(request: web.Request) -> web.StreamResponse:
+        return matches(range(10 if warning is None else 7), warning)
+
+    server.behave = behave
+
+    with pytest.raises(TooMany, match="no more than a page"):
+        search()
+
+
+def test_pages_of_many_bytes_are_asked_for_again_with_fewer_matches(server, search):
+    async def behave(request: web.Request) -> web.StreamResponse:
+        begin = int(request.query["offset"])
+        end = min(120, begin + int(request.query["limit"]))
+        long = {"00081030": {"vr": "LO", "Value": ["x" * 30_000]}}
+        return web.json_response([a_match(number) | long for number in range(begin, end)])
+
+    server.behave = behave
+
+    assert search(page=500) == uids(range(120))
+    asked = [request.partition("limit=")[2] for request in server.asked]
+    assert asked == ["500&offset=0", "62&offset=0", "62&offset=62"]
+
+
 def test_what_a_new_study_shifts_into_the_next_page_is_not_told_twice(server, search):
     async def behave(request: web.Request) -> web.StreamResponse:
         begin = int(request.query["offset"])

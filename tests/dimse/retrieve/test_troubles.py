@@ -448,3 +448,26 @@ def test_a_large_instance_is_sent_again_when_its_association_is_lost(start, serv
 
     assert (answer.status, answer.counts) == (0x0000, (2, 0, 0))
     assert len(seen) == 3
+
+
+def test_what_was_held_is_given_back_however_a_retrieval_ends(start, served, destination):
+    objects = a_series(30, 4000)
+    identifier = stored(served, objects)
+    bad = objects[7].instance
+    served.trouble = lambda scope, number: Cut(900) if scope["path"].endswith(bad) else None
+    seen: list[str] = []
+
+    def status(dest, instance):
+        seen.append(instance)
+        if len(seen) in (3, 9):
+            dest.assoc.abort()
+        return 0xA700 if len(seen) % 5 == 0 else 0
+
+    dest = destination(CT, status=status)
+    bridge = start(dest.peer())
+    retrieve = bridge.listener._by_operation[Operation.C_MOVE]
+
+    moved(bridge.port, identifier)
+    moved(bridge.port, identifier, to="DEST")
+
+    assert retrieve._objects._budget.left == 256 << 20
