@@ -34,13 +34,16 @@ class HttpAnswer:
     body: bytes
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A connection used by one task and for one request at a time.
 
     After an answer it is `usable` again if the request was complete and the server keeps the connection.
+    All connections of a loop may share one `buffer`: nothing of it is referred to once it has been parsed.
     """
 
-    def __init__(self, unsent_bytes: int) -> None:
+    def __init__(self, unsent_bytes: int, buffer: bytearray) -> None:
+        self._buffer = buffer
+        self._view = memoryview(buffer)
         self.on_close: Callable[[Connection], None] | None = None
         self._unsent_bytes = unsent_bytes
         self._transport: asyncio.Transport | None = None
@@ -180,12 +183,15 @@ class Connection(asyncio.Protocol):
         if connected is not None:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._answer is not None:  # an answer that nobody has asked for is not to be taken for the next
             self.abort()
             return
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._view[:nbytes])
         except httptools.HttpParserError:
             self.abort()
             self._wake()
@@ -258,14 +264,20 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(
-    host: str, port: int, tls: ssl.SSLContext | None, *, timeout_s: float, unsent_bytes: int
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    *,
+    timeout_s: float,
+    unsent_bytes: int,
+    buffer: bytearray,
 ) -> Connection:
-    """A new connection; `UpstreamFailed` if there is none to be had."""
+    """A new connection that receives into `buffer`; `UpstreamFailed` if there is none to be had."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
             _, connection = await loop.create_connection(
-                lambda: Connection(unsent_bytes), host, port, ssl=tls
+                lambda: Connection(unsent_bytes, buffer), host, port, ssl=tls
             )
     except TimeoutError as cause:
         raise UpstreamTimeout("The archive does not take connections.") from cause

@@ -22,6 +22,7 @@ _ITEM = 0xFFFEE000
 _SEQUENCE_HEAD = struct.Struct("<HH2sHI")
 _LONG_HEAD = struct.Struct("<HHI")
 _SHORT_HEAD = struct.Struct("<HH2sH")
+_MOST_ELEMENTS = 1 << 16  # three for a reference: more than a request of the longest length has
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class CommitmentRequest:
 
 def read_request(content: bytes, syntax: Syntax) -> CommitmentRequest:
     """The Action Information that `content` encodes; `BadRequest` says what is wrong with it."""
-    information = read_identifier(content, syntax)
+    information = read_identifier(content, syntax, most_elements=_MOST_ELEMENTS)
     transaction = information.text(TRANSACTION_UID)
     if not is_uid(transaction):
         raise BadRequest("Transaction UID is missing or no UID.")

@@ -18,6 +18,7 @@ from service.dicom.part10 import IMPLEMENTATION_VERSION_NAME
 log = logging.getLogger("isthmus.archive")
 
 _SERVICE_UNAVAILABLE = 503
+_RECEIVE_BYTES = 256 << 10
 _AT_LEAST = 128 << 10  # bytes of a body that make it worth being woken
 _JOINED = 16 << 10  # bytes up to which small blocks are kept as one
 _EXPECTATION_FAILED = 417
@@ -52,7 +53,10 @@ class RemoteArchive:
         self._tls = _tls(settings.ca_file) if parts.scheme == "https" else None
         self._token = _Token(settings.token_file)
         self._idle: list[Connection] = []
+        self._buffer = bytearray(_RECEIVE_BYTES)
         self._expects = True
+        self.decodes: bool | None = None
+        """Whether the server decodes what is percent-encoded in a query, `None` before that is found out."""
 
     async def store(self, head: bytes, first: Sequence[bytes], body: Body) -> HttpAnswer:
         """Store one Part-10 object with STOW-RS (PS3.18 10.5) and return the archive's answer.
@@ -183,6 +187,7 @@ class RemoteArchive:
             self._tls,
             timeout_s=self._settings.connect_s,
             unsent_bytes=self._settings.unsent_bytes,
+            buffer=self._buffer,
         )
         connection.on_close = self._forget
         return connection

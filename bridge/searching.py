@@ -1,6 +1,7 @@
 """Searches in the DICOMweb server behind the bridge (QIDO-RS, PS3.18 10.6): page by page, bounded."""
 
 import asyncio
+import logging
 import random
 import re
 import time
@@ -18,7 +19,9 @@ from service.dicom.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from service.dicom.targets import Targets
+from service.dicom.targets import Targets, targets
+
+log = logging.getLogger("isthmus.archive")
 
 PAGE = 500
 """Matches that are asked for at a time."""
@@ -42,7 +45,7 @@ class _LongPage(Exception):
 
 
 async def pages(
-    archive: RemoteArchive, targets: Targets, *, page: int | None = None
+    archive: RemoteArchive, asked: Targets, *, page: int | None = None
 ) -> AsyncGenerator[list[Match]]:
     """The matches of a search as they come, parsed, those that are not asked for left out.
 
@@ -51,8 +54,10 @@ async def pages(
     them. Raises `BadRequest` if the server does not understand the search, `NotAuthorized`, `TooMany`,
     `Busy`, `UpstreamFailed` or `UpstreamTimeout`.
     """
-    page = page or max(_LEAST, min(PAGE, _PAGE_ELEMENTS // max(1, len(targets.query.fields))))
-    for request in targets.requests:
+    if any("%" in request for request in asked.requests) and not await _decodes(archive):
+        asked = targets(asked.query, decodes=False)
+    page = page or max(_LEAST, min(PAGE, _PAGE_ELEMENTS // max(1, len(asked.query.fields))))
+    for request in asked.requests:
         offset = 0
         before: set[bytes] = set()
         while True:
@@ -64,7 +69,7 @@ async def pages(
             offset += len(found)
             told = {_identity(match): match for match in found}
             fresh = [match for identity, match in told.items() if identity not in before]
-            yield await _kept(fresh, targets)
+            yield await _kept(fresh, asked)
             # A server that pays no heed to the offset would go on for ever. If it does so to the limit
             # too, all was told; otherwise nobody knows.
             if found and not fresh and (more or len(found) == page):
@@ -74,14 +79,27 @@ async def pages(
             before = set(told)
 
 
-async def _kept(found: list[Match], targets: Targets) -> list[Match]:
+async def _decodes(archive: RemoteArchive) -> bool:
+    """Whether the server decodes what is percent-encoded; an empty one, which cannot tell, is taken to."""
+    if archive.decodes is None:
+        try:
+            found, _ = await _page(archive, "/studies?00100020=%2A", 1, 0)
+            if found or (await _page(archive, "/studies", 1, 0))[0]:
+                archive.decodes = bool(found)
+                log.info("archive decodes=%s", archive.decodes)
+        except (BadRequest, TooMany):  # it does not list all that it has
+            archive.decodes = True
+    return archive.decodes is not False
+
+
+async def _kept(found: list[Match], asked: Targets) -> list[Match]:
     """The matches that the search is for; the filter may be a costly one."""
-    if not targets.residual:
+    if not asked.residual:
         return found
     kept: list[Match] = []
     begun = time.monotonic()
     for match in found:
-        if targets.keeps(match):
+        if asked.keeps(match):
             kept.append(match)
         if time.monotonic() - begun > _SLICE_S:
             await asyncio.sleep(0)

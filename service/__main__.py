@@ -1,4 +1,4 @@
-"""The command `isthmus`: up · serve · bridge · import · sweep."""
+"""The command `isthmus`: up · serve · bridge · import · reindex · check · sweep."""
 
 import argparse
 import os
@@ -39,6 +39,16 @@ def _parser() -> argparse.ArgumentParser:
     bridge.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
     loading = commands.add_parser("import", help="load files and folders into the archive")
     loading.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    loading.add_argument(
+        "--adopt",
+        action="store_true",
+        help="enter the files of one folder where they lie, without copying, changing or ever deleting them",
+    )
+    commands.add_parser("reindex", help="make the index anew from the objects")
+    checking = commands.add_parser("check", help="compare rows with objects and say what is wrong")
+    checking.add_argument(
+        "--quick", action="store_true", help="do not read objects: compare their sizes and kept digests"
+    )
     sweeping = commands.add_parser("sweep", help="delete objects that nothing refers to")
     sweeping.add_argument(
         "--older-than",
@@ -101,8 +111,13 @@ def _import(asked: argparse.Namespace) -> int:
     if missing:
         print(f"isthmus: there is no {missing[0]}", file=sys.stderr)
         return 2
+    settings = Settings.from_environment(os.environ)
+    if asked.adopt:
+        from service.mending import adopt
+
+        return adopt(settings, asked.paths)
     files = files_below(asked.paths)
-    archive = open_archive(Settings.from_environment(os.environ))
+    archive = open_archive(settings)
     summary = Summary()
     try:
         with tqdm(total=len(files), unit="file", disable=None) as bar:
@@ -111,12 +126,20 @@ def _import(asked: argparse.Namespace) -> int:
                 bar.update()
     finally:
         archive.close()
-    print(f"{summary.stored} stored, {summary.already} already there, {len(summary.refused)} refused.")
-    for reason, count in summary.reasons().most_common():
-        print(f"  {count} × {reason}")
-    for path, reason in summary.refused:
-        print(f"  {path}: {reason}")
+    print("\n".join(summary.lines("stored")))
     return 1 if summary.refused else 0
+
+
+def _reindex(asked: argparse.Namespace) -> int:
+    from service.mending import reindex
+
+    return reindex(Settings.from_environment(os.environ))
+
+
+def _check(asked: argparse.Namespace) -> int:
+    from service.mending import check
+
+    return check(Settings.from_environment(os.environ), quick=asked.quick)
 
 
 def _sweep(asked: argparse.Namespace) -> int:
@@ -139,7 +162,15 @@ def _sweep(asked: argparse.Namespace) -> int:
     return 1 if swept.failed or swept.spared else 0
 
 
-_COMMANDS = {"up": _up, "serve": _serve, "bridge": _bridge, "import": _import, "sweep": _sweep}
+_COMMANDS = {
+    "up": _up,
+    "serve": _serve,
+    "bridge": _bridge,
+    "import": _import,
+    "reindex": _reindex,
+    "check": _check,
+    "sweep": _sweep,
+}
 
 
 if __name__ == "__main__":

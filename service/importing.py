@@ -20,14 +20,22 @@ class Summary:
     already: int = 0
     refused: list[tuple[Path, str]] = field(default_factory=list)
 
-    def add(self, path: Path, outcome: Outcome) -> None:
-        """Count the outcome of one file."""
-        if isinstance(outcome, Refused):
+    def add(self, path: Path, outcome: Outcome | None) -> None:
+        """Count the outcome of one file; `None` says that it is known."""
+        if outcome is None:
+            self.already += 1
+        elif isinstance(outcome, Refused):
             self.refused.append((path, outcome.message))
         elif outcome.already:
             self.already += 1
         else:
             self.stored += 1
+
+    def lines(self, stored: str) -> Iterator[str]:
+        """What became of the files, in words; `stored` is the one for those that are new."""
+        yield f"{self.stored} {stored}, {self.already} already there, {len(self.refused)} refused."
+        yield from (f"  {count} × {reason}" for reason, count in self.reasons().most_common())
+        yield from (f"  {path}: {reason}" for path, reason in self.refused)
 
     def reasons(self) -> Counter[str]:
         """How many files were refused for each reason."""

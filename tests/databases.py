@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -155,11 +155,13 @@ class Line:
     """Stands between a client and a server of ours, and can break at the worst time, or fall silent.
 
     `break_after` is what a client sends for the last time: the server gets it and does it, and its answer
-    is lost with the connection. With `silent` the connection stays, and nothing goes through it any more.
+    is lost with the connection, once `meanwhile` has returned. With `silent` the connection stays, and nothing
+    goes through it any more.
     """
 
     def __init__(self, server: Server) -> None:
         self.break_after = b""
+        self.meanwhile: Callable[[], object] = lambda: None
         self.silent = False
         self._server = str(server.folder / _SOCKET)
         self._folder = tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp")
@@ -197,6 +199,7 @@ class Line:
                     if ready is client and self.break_after and self.break_after in chunk:
                         self.break_after = b""
                         server.recv(1 << 16)  # it is done
+                        self.meanwhile()
                         return
 
 

@@ -20,8 +20,7 @@ from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
 RECEIVE_BYTES = 1 << 16
 _LINGER_BYTES = 1 << 20  # what a peer may still send after our last PDU
 _QUEUED_MESSAGES = 4
-_BLOCK_BYTES = 1 << 20  # written at a time
-_BLOCK_PIECES = 4096
+_JOINED = 1 << 16  # bytes up to which a message is copied together
 _LEAST_TAKEN = 16 << 10  # bytes that a peer takes in a PDU's time, or it does not read
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
@@ -235,11 +234,11 @@ class Association(asyncio.BufferedProtocol):
             raise AssociationLost
         self._sending += 1
         try:
-            blocks = _joined(pieces)
-            block = next(blocks, b"")
+            blocks = pdu.blocks(pieces)
+            block = next(blocks, None)
             while block:
-                following = next(blocks, b"")
-                self._write(block)
+                following = next(blocks, None)
+                self._write_pieces(block)
                 try:
                     await self._taken()
                 except asyncio.CancelledError:
@@ -400,6 +399,17 @@ class Association(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.write(encoded)
 
+    def _write_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        if self._transport is None:
+            return
+        if sum(map(len, pieces)) <= _JOINED:  # one copy is cheaper than many addresses
+            self._transport.write(b"".join(pieces))
+            return
+        self._transport.writelines(pieces)
+        if not self._writing_paused:
+            # asyncio's writelines forgets to pause the writer (until 3.13.1); this makes it look again
+            self._transport.set_write_buffer_limits()
+
     def _finish(self, result: str, last_words: bytes) -> None:
         """Send the last PDU and give the peer a moment to close the connection itself.
 
@@ -478,17 +488,3 @@ def wake(waiter: asyncio.Future[None] | None) -> None:
 
 def _answers(command: Command, message_id: int) -> bool:
     return command.is_response and command.number(Tag.RESPONDED_MESSAGE_ID) == message_id
-
-
-def _joined(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
-    """`pieces` as blocks of about a mebibyte, fewer bytes where the peer wants tiny fragments."""
-    block: list[bytes | memoryview] = []
-    size = 0
-    for piece in pieces:
-        block.append(piece)
-        size += len(piece)
-        if size >= _BLOCK_BYTES or len(block) >= _BLOCK_PIECES:
-            yield b"".join(block)
-            block, size = [], 0
-    if block:
-        yield b"".join(block)

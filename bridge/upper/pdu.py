@@ -2,7 +2,7 @@
 
 import enum
 import struct
-from collections.abc import Buffer, Iterator
+from collections.abc import Buffer, Iterable, Iterator
 from typing import Protocol
 
 from bridge.settings import Limits
@@ -47,6 +47,8 @@ _HEADER = struct.Struct(">BxI")
 _PDV = struct.Struct(">IBB")
 # Some senders count the headers of PDU and PDV out of the maximum length; PS3.8 D.1 counts the latter in.
 _HEADERS = _HEADER.size + _PDV.size
+_BLOCK_BYTES = 1 << 20  # written at a time
+_BLOCK_PIECES = 4096
 _SHORT = 4  # the length of A-ASSOCIATE-RJ, A-RELEASE and A-ABORT
 _KINDS = frozenset(Kind)
 _ASSOCIATE = (Kind.ASSOCIATE_RQ, Kind.ASSOCIATE_AC)
@@ -201,6 +203,20 @@ def packets(
         head = _HEADER.pack(Kind.P_DATA, len(piece) + _PDV.size)
         yield head + _PDV.pack(len(piece) + 2, context_id, control)
         yield piece
+
+
+def blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[list[bytes | memoryview]]:
+    """`pieces` in blocks of about a mebibyte, fewer bytes where the peer wants tiny fragments."""
+    block: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        block.append(piece)
+        size += len(piece)
+        if size >= _BLOCK_BYTES or len(block) >= _BLOCK_PIECES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def release_rq() -> bytes:

@@ -7,12 +7,15 @@ is in nanoseconds since 1970. A file that was changed since is another version, 
 
 import errno
 import os
-from collections.abc import Buffer, Iterator
+from collections.abc import Buffer, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from service.dicom.errors import BadExtent, NotFound, StoreUnavailable
 from service.dicom.frames import Extent
+from service.dicom.record import Held
+from service.dicom.resource import Resource
+from service.index.port import FullIndex
 from service.store.port import ObjectStore, Opening, Upload
 
 _FILE = "file://"
@@ -122,6 +125,15 @@ class OwnObjects:
     def keys(self, prefix: str = "") -> Iterator[tuple[str, float]]:
         """As the store does."""
         return self._store.keys(prefix)
+
+
+def forget_if_fallen(index: FullIndex, files: AdoptedFiles, located: Sequence[Held]) -> bool:
+    """Take out the row of an adopted file that is gone or was changed: it keeps nothing any more."""
+    if not located or not located[0].place or files.stands(located[0].object_key):
+        return False
+    key = located[0].key
+    index.clear(index.remove(Resource(key.study, key.series, key.instance)))
+    return True
 
 
 def gone() -> NotFound:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.archive import reasons
+from service.archive.adopted import AdoptedFiles, forget_if_fallen
 from service.archive.keys import new_object_key
 from service.archive.port import Outcome, Refused, Stored
 from service.archive.records import record_of, warning_of
@@ -195,7 +196,7 @@ class ObjectIntake:
     def _known(self, scanned: Scanned) -> Outcome | None:
         """The outcome of an object whose row is there already, where no write can change it."""
         held = self._index.locate(Resource(scanned.key.study, scanned.key.series, scanned.key.instance))
-        if not held:
+        if not held or forget_if_fallen(self._index, AdoptedFiles(), held):
             return None
         if held[0].digest == scanned.digest:
             return Stored(scanned.key, scanned.sop_class, warning_of(scanned), already=True)

@@ -1,11 +1,17 @@
 """The archive that is the service: an object store and an index."""
 
 import threading
-from collections.abc import Buffer, Sequence
+from collections.abc import Buffer, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from service.archive.adopted import AdoptedFiles, OwnObjects
+from service.archive.adopting import Adopting
+from service.archive.checking import Checked, Checking
 from service.archive.intake import IntakeLimits, ObjectIntake
-from service.archive.port import Intake
+from service.archive.keys import OBJECTS
+from service.archive.port import Intake, Outcome
+from service.archive.reindexing import Pace, Reindexed, Reindexing
 from service.archive.sweeping import Swept, drain, sweep
 from service.dicom.errors import NotFound, ObjectMissing, Superseded
 from service.dicom.frames import Extent
@@ -34,7 +40,8 @@ class ObjectArchive:
         nearby: bool = True,
     ) -> None:
         self._nearby = nearby
-        self._store = store
+        self._store = OwnObjects(store)
+        self._adopted = AdoptedFiles()
         self._lender = store if isinstance(store, Lends) else None
         self._index = index
         self._limits = limits
@@ -56,6 +63,8 @@ class ObjectArchive:
         return held
 
     def read(self, held: Held, extent: Extent) -> Buffer:
+        if held.place:
+            return self._adopted.read(held.object_key, extent)
         try:
             return self._store.read(held.object_key, extent)
         except ObjectMissing:
@@ -68,7 +77,9 @@ class ObjectArchive:
 
     def lend(self, held: Held, extent: Extent) -> FileRun | None:
         """A run of an instance's object as one of a file; `None` says to `read` it."""
-        return self._lender.lend(held.object_key, extent) if self._lender is not None else None
+        if self._lender is None or held.place:  # the kernel does not look whether a file was changed
+            return None
+        return self._lender.lend(held.object_key, extent)
 
     def frames(self, held: Held, numbers: Sequence[int]) -> Sequence[Extent] | None:
         return self._index.frames(held, numbers)
@@ -107,6 +118,47 @@ class ObjectArchive:
     def sweep(self, *, older_than_s: float, even_most: bool = False) -> Swept:
         """Delete the objects whose rows are gone, and those older than `older_than_s` that never had one."""
         return sweep(self._store, self._index, older_than_s=older_than_s, even_most=even_most)
+
+    def reindex(self, *, threads: int) -> Iterator[Reindexed]:
+        """Give each object of the store that has no row its row; the fate of each."""
+        with ThreadPoolExecutor(threads, thread_name_prefix="reindex") as readers:
+            yield from Reindexing(
+                self._store,
+                self._index,
+                readers,
+                pace=self._pace(threads),
+                on_duplicate=self._on_duplicate,
+                budget=self._budget,
+            ).run()
+
+    def check(self, *, threads: int, quick: bool = False) -> Iterator[Checked]:
+        """Compare rows with objects, then objects with rows; what was found of each."""
+        with ThreadPoolExecutor(threads, thread_name_prefix="check") as readers:
+            checking = Checking(self._store, self._index, readers, pace=self._pace(threads), quick=quick)
+            yield from checking.rows()
+            yield from checking.objects()
+
+    def adopt(
+        self, folder: Path, files: Iterable[Path], *, threads: int
+    ) -> Iterator[tuple[Path, Outcome | None]]:
+        """Enter `files`, which are below `folder`, where they lie; `None` for one that is known already."""
+        with ThreadPoolExecutor(threads, thread_name_prefix="adopt") as readers:
+            yield from Adopting(
+                folder,
+                self._store,
+                self._index,
+                readers,
+                pace=self._pace(threads),
+                on_duplicate=self._on_duplicate,
+            ).run(files)
+
+    def count_objects(self) -> int:
+        """How many objects the store has, orphans among them."""
+        return sum(1 for _ in self._store.keys(OBJECTS))
+
+    def _pace(self, threads: int) -> Pace:
+        limits = self._limits
+        return Pace(threads, limits.batch_instances, limits.batch_bytes, limits.header_limit)
 
     def ready(self) -> None:
         """Return if the index answers; `IndexUnavailable` if not."""

@@ -7,15 +7,16 @@ several objects of one instance the one stays that stayed before.
 
 import enum
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from service.archive.keys import OBJECT_KEY, OBJECTS, folder_of, upload_of
 from service.archive.records import record_of
-from service.archive.scanning import examine, in_order
+from service.archive.scanning import Examined, examine, in_order
 from service.archive.sweeping import drain
-from service.dicom.errors import ArchiveError, Busy, IndexUnavailable, ObjectMissing, StoreUnavailable
+from service.dicom.errors import ArchiveError, Busy, ObjectMissing, StoreUnavailable
 from service.dicom.record import InstanceRecord
 from service.dicom.resource import Resource
 from service.dicom.scan import Budget
@@ -25,7 +26,7 @@ from service.store.port import ObjectStore
 _ASKED = 500  # objects of which the index is asked at once
 _SORTED = 200_000  # objects of one study that are put in order together
 _MOST_FAILURES = 100
-# Whoever enters an object in the index and then deletes it, beside us, got it in a request of this age at most.
+# Longer than any request: nobody else enters an object of that age.
 _SETTLED_AFTER_S = 24 * 3600.0
 
 
@@ -52,7 +53,7 @@ class Reindexed:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much is done at once: threads that read, and rows and bytes of metadata that are entered together."""
+    """How much is done at once: reading threads, rows and bytes of metadata that are entered together."""
 
     threads: int
     rows: int
@@ -91,6 +92,7 @@ class Reindexing:
         self._pace = pace
         self._on_duplicate = on_duplicate
         self._budget = budget
+        self._alone = threading.Lock()
         self._told: list[Reindexed] = []
         self._failures = 0
 
@@ -152,23 +154,29 @@ class Reindexing:
         """The row of an object; called by the readers."""
         key, age_s = one
         try:
-            found = examine(self._store, key, header_limit=self._pace.header_limit, budget=self._budget)
+            found = self._examine(key)
             if not key.startswith(f"{folder_of(found.scanned.key)}."):
                 return Reindexed(key, Fate.UNREADABLE, "The object is another one than its name says.")
             return _Found(record_of(found.scanned, found.size, key, digest=found.digest), age_s)
         except ObjectMissing:
             return Reindexed(key, Fate.GONE)
-        except (Busy, StoreUnavailable) as error:
+        except StoreUnavailable as error:
             self._failures += 1
             if self._failures > _MOST_FAILURES:
                 raise StoreUnavailable(
                     f"{self._failures} objects could not be read; it ends here."
                 ) from error
             return Reindexed(key, Fate.UNREADABLE, str(error))
-        except IndexUnavailable:
-            raise
         except ArchiveError as error:
             return Reindexed(key, Fate.UNREADABLE, str(error))
+
+    def _examine(self, key: str) -> Examined:
+        limit = self._pace.header_limit
+        try:
+            return examine(self._store, key, header_limit=limit, budget=self._budget)
+        except Busy:  # too many large headers at once
+            with self._alone:
+                return examine(self._store, key, header_limit=limit)
 
     # -- entering ---------------------------------------------------------------------------------
 

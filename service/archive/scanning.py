@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Buffer, Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 from service.dicom.errors import BadExtent
 from service.dicom.frames import Extent
 from service.dicom.scan import Budget, Scan, Scanned
-from service.store.port import Buffer, Opening
+from service.store.port import Opening
 
 _OPENING = 64 << 10  # holds the header of nearly all objects
 _BLOCK = 1 << 20
@@ -60,7 +60,7 @@ def examine(
     opening = source.opening(key, _OPENING)
     sparing = trusting and opening.digest is not None
     scan = Scan(header_limit=header_limit, budget=budget)
-    whole = True
+    whole, block = True, _OPENING if sparing else _BLOCK
     try:
         view = memoryview(opening.head)
         scan.push(view)
@@ -70,9 +70,10 @@ def examine(
             if ahead >= worth:
                 scan.pass_over(ahead)
                 position += ahead
-                whole = False
+                whole, block = False, _OPENING
                 continue
-            view = memoryview(source.read(key, Extent(position, min(_BLOCK, opening.size - position))))
+            view = memoryview(source.read(key, Extent(position, min(block, opening.size - position))))
+            block = min(2 * block, _BLOCK)
             if not len(view):
                 raise BadExtent("The object ends before its size says.")
             scan.push(view)

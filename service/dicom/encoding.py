@@ -78,6 +78,7 @@ class Column:
     blocks: tuple[PrivateBlock, ...] = ()
     is_text: bool = False
     known: dict[str, bytes] = field(default_factory=dict)
+    heads: dict[int, bytes] = field(default_factory=dict)  # by the length of the value
 
     @classmethod
     def of(
@@ -156,7 +157,12 @@ class Encoder:
 
     def _text(self, column: Column, text: str) -> bytes:
         value = self._encoded(column.vr, text)
-        written = self.form.element(column.tag, column.vr, value)
+        if len(value) % 2:
+            value += b"\0" if column.vr == "UI" else b" "
+        head = column.heads.get(len(value))
+        if head is None:
+            head = column.heads[len(value)] = self.form.head(column.tag, column.vr, len(value))
+        written = head + value
         if len(written) <= _SHORT and text.isascii():
             if len(column.known) >= _REMEMBERED:
                 column.known.clear()

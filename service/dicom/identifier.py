@@ -64,11 +64,14 @@ class Identifier:
         return "" if key is None else key.text
 
 
-def read_identifier(content: bytes, syntax: Syntax, *, fallback: str = "") -> Identifier:
+def read_identifier(
+    content: bytes, syntax: Syntax, *, fallback: str = "", most_elements: int = _MOST_ELEMENTS
+) -> Identifier:
     """The identifier that `content` encodes in `syntax`; `BadRequest` if it cannot be read.
 
     `fallback` is the Specific Character Set of one that declares none but has bytes beyond ASCII;
-    without it these are UTF-8 or else Latin-1. Sequences are read to any depth that data sets may have.
+    without it these are UTF-8 or else Latin-1. Sequences are read to any depth that data sets may have,
+    all in all `most_elements`.
     """
     if syntax.deflated:
         content = _inflated(content)
@@ -76,9 +79,9 @@ def read_identifier(content: bytes, syntax: Syntax, *, fallback: str = "") -> Id
         raise BadRequest("The identifier is too long.")
     if sum(map(content.count, _DELIMITERS)) > _MOST_DELIMITERS:
         raise BadRequest("The identifier has too many values.")
-    walker = _walked(content, syntax)
+    walker = _walked(content, syntax, most_elements)
     if fallback and not content.isascii() and _DEFAULT.issuperset(walker.charset.numbers):
-        walker = _walked(_declaring(fallback, content, syntax), syntax)
+        walker = _walked(_declaring(fallback, content, syntax), syntax, most_elements)
     document = walker.json()
     if BASE_SLOT in document:
         raise BadRequest("A key of the identifier is too long.")
@@ -97,11 +100,11 @@ def _inflated(content: bytes) -> bytes:
     return bytes(plain)
 
 
-def _walked(content: bytes, syntax: Syntax) -> Walker:
+def _walked(content: bytes, syntax: Syntax, most_elements: int) -> Walker:
     try:
-        return read_data_set(syntax, content, inline_limit=MOST_BYTES, element_limit=_MOST_ELEMENTS)
+        return read_data_set(syntax, content, inline_limit=MOST_BYTES, element_limit=most_elements)
     except NotDicom:
-        raise BadRequest(f"The identifier is damaged or has more than {_MOST_ELEMENTS} keys.") from None
+        raise BadRequest(f"The identifier is damaged or has more than {most_elements} keys.") from None
 
 
 def _declaring(terms: str, content: bytes, syntax: Syntax) -> bytes:

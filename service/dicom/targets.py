@@ -1,5 +1,6 @@
 """A query as requests to a DICOMweb server, and what is left to be filtered (PS3.18 8.3.4, 10.6)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from service.dicom.matching import combine, in_zone, matches
 from service.dicom.privates import as_asked, creator_of, is_private
 from service.dicom.query import Query
 from service.dicom.resource import Level
+from service.dicom.values import WILDCARDS
 from service.dicom.zones import days_around
 
 _UIDS_PER_REQUEST = 64  # about 4 kB; servers and proxies take 8 kB of a request line
@@ -31,6 +33,9 @@ _REQUIRED = frozenset(
     + ((0x0020000D,), (0x00200010,), (0x00080060,), (0x0020000E,), (0x00200011,), (0x00400244,))
     + ((0x00400245,), (0x00080016,), (0x00080018,), (0x00200013,))
 ) | frozenset(REQUEST_PATHS)
+# Wildcards and commas need no encoding (RFC 3986 3.4), and Orthanc's plugin 1.7 decodes none.
+_PLAIN = "*?,"
+_ENCODED = re.compile(rf"[^\w.~{_PLAIN}-]+", re.ASCII)  # what `quote` encodes
 _LISTED = frozenset(("UI", "CS"))  # several values joined by commas, as viewers ask for modalities
 
 
@@ -55,11 +60,12 @@ class Targets:
         return matches(self.residual, dataset, combined_datetime=query.combined_datetime)
 
 
-def targets(query: Query) -> Targets:
+def targets(query: Query, *, decodes: bool = True) -> Targets:
     """The requests that find what `query` asks for, and the filters that they leave.
 
     A search for patients asks for their studies. Dates and times are asked so that it does not count
-    whether the server combines them, or knows of time zones.
+    whether the server combines them, or knows of time zones. If the server does not decode what is
+    percent-encoded, wildcards stand for it, and what cannot have wildcards is only filtered.
     """
     sent: list[tuple[str, str]] = []
     residual: list[Filter] = []
@@ -83,10 +89,13 @@ def targets(query: Query) -> Targets:
                 residual.append(key)
         else:
             value, exact = _value(key)
-            if key.match is Match.EMPTY:
+            if not decodes and _ENCODED.search(value):
+                value, exact = _without_encoded(key), False
+            elif key.match is Match.EMPTY:
                 flags.add("emptyvaluematching")
-            sent.append((name, value))
-            if not exact or key.path not in _REQUIRED:
+            if value:
+                sent.append((name, value))
+            if not exact or key.path not in _REQUIRED or (len(key.path) > 1 and not decodes):
                 residual.append(key)
     residual += _interval_days(query, residual)
     if query.fuzzy and any(key.match is Match.WORDS for key in query.filters):
@@ -131,6 +140,15 @@ def _value(key: Filter) -> tuple[str, bool]:
         return values[0], False
     joined = ("," if key.vr in _LISTED else "\\").join(values)
     return joined, not (key.vr == "CS" and any("," in value for value in values))
+
+
+def _without_encoded(key: Filter) -> str:
+    """A pattern that finds what `key` does and more, empty if only `*` would."""
+    if key.match is not Match.ANY or len(key.values) != 1 or key.vr not in WILDCARDS:
+        return ""
+    # Others part values at a comma, and compare all groups of a name as one text.
+    pattern = _ENCODED.sub("*", key.values[0].replace(",", "*")) + ("*" if key.vr == "PN" else "")
+    return pattern if pattern.strip("*") else ""
 
 
 def _short(time: str) -> str:
@@ -196,6 +214,5 @@ def _path(query: Query) -> str:
 
 
 def _joined(path: str, pairs: Sequence[tuple[str, str]]) -> str:
-    # Wildcards and commas need no encoding (RFC 3986 3.4), and Orthanc's plugin 1.7 decodes none.
-    query = "&".join(f"{name}={quote(value, safe='*?,')}" for name, value in pairs)
+    query = "&".join(f"{name}={quote(value, safe=_PLAIN)}" for name, value in pairs)
     return f"{path}?{query}" if query else path

@@ -21,6 +21,7 @@ from service.index.clauses import Bound
 from service.index.documents import PackedDocuments, generation, parse, unpack
 from service.index.port import Answer, Documents, OnDuplicate, Outcome
 from service.index.postgres_adding import Adding, LocksNeeded
+from service.index.postgres_doubt import Doubt
 from service.index.postgres_folding import Folding
 from service.index.postgres_removing import remove
 from service.index.postgres_schema import check, migrate
@@ -92,6 +93,7 @@ class PostgresIndex:
                 " postgresql://isthmus@db.example.org/isthmus."
             ) from None
         self._limit_s = statement_limit_s
+        self._lock_wait_s = lock_wait_s
         self._read = (
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
             f" SET LOCAL statement_timeout = {max(int(statement_limit_s * 1000), 1)}"
@@ -120,14 +122,23 @@ class PostgresIndex:
 
     def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
         batch = list(records)
+        doubt = Doubt(self._lock_wait_s)
+
+        def enter(session: Session, *, firmly: bool) -> list[Outcome]:
+            with session.transaction(self._write):
+                adding = Adding(session, on_duplicate, firmly=firmly)
+                outcomes = adding.add(batch)
+                doubt.note(adding.transaction, outcomes, adding.kept)
+            return outcomes
 
         def work(session: Session) -> list[Outcome]:
+            outcomes = doubt.resolve(session)
+            if outcomes is not None:
+                return outcomes
             try:
-                with session.transaction(self._write):
-                    return Adding(session, on_duplicate, firmly=False).add(batch)
+                return enter(session, firmly=False)
             except LocksNeeded:
-                with session.transaction(self._write):
-                    return Adding(session, on_duplicate, firmly=True).add(batch)
+                return enter(session, firmly=True)
 
         if not batch:
             return []

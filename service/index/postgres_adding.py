@@ -55,7 +55,7 @@ _LOCK_STUDIES = "SELECT study_uid, id FROM study WHERE study_uid = ANY(?) ORDER 
 _COUNT_SERIES = "UPDATE study SET series_count = series_count + ? WHERE id = ?"
 _TAKEN = "SELECT id, digest, object_key FROM instance WHERE series = ? AND instance_uid = ?"
 # What goes with the instances, in one statement: what came, the classes, the objects that rows refer to (one
-# that was doomed is found again by reindex) and those that none refers to any more.
+# that was doomed is found again by reindex) and those that none refers to any more. It tells the transaction.
 _GO_WITH = """
 WITH came AS (
     INSERT INTO arrival (study, series, change)
@@ -65,9 +65,11 @@ WITH came AS (
     SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::text[]) ON CONFLICT DO NOTHING
 ), found AS (
     DELETE FROM doomed WHERE object_key = ANY(?::text[])
+), lost AS (
+    INSERT INTO doomed (object_key, since) SELECT k, ? FROM unnest(?::text[]) k
+    ON CONFLICT (object_key) DO NOTHING
 )
-INSERT INTO doomed (object_key, since) SELECT k, ? FROM unnest(?::text[]) k
-ON CONFLICT (object_key) DO NOTHING
+SELECT txid_current()
 """
 
 
@@ -85,7 +87,8 @@ class Adding:
         self._places: dict[Series, Place] = {}
         self._entered: Counter[Place] = Counter()
         self._classes: set[tuple[int, int, str]] = set()
-        self._kept: list[str] = []  # the objects that rows refer to
+        self.kept: list[str] = []  # the objects that rows refer to
+        self.transaction = 0  # its number, once all is entered
         self._doomed: list[str] = []
 
     def add(self, records: Sequence[InstanceRecord]) -> list[Outcome]:
@@ -209,8 +212,8 @@ class Adding:
         self._session.run("DELETE FROM instance WHERE id = ?", (row,))
         self._insert([self._values(record, number)])
         self._note(record)
-        if object_key in self._kept:
-            self._kept.remove(object_key)
+        if object_key in self.kept:
+            self.kept.remove(object_key)
         settle(self._session, study, [series])
         return Outcome(Added.REPLACED, self._doom(object_key, unless=record.object_key))
 
@@ -235,7 +238,7 @@ class Adding:
 
     def _note(self, record: InstanceRecord) -> None:
         self._classes.add((*self._place(record), record.sop_class))
-        self._kept.append(record.object_key)
+        self.kept.append(record.object_key)
 
     def _doom(self, object_key: str, *, unless: str) -> str | None:
         if object_key == unless:  # the same object, entered again
@@ -247,9 +250,8 @@ class Adding:
         """Enter what goes with the instances."""
         came = [(*place, size) for place, size in self._entered.items()]
         values = [_turned(came), _turned(sorted(self._classes))]
-        self._session.run(
-            _GO_WITH, (*values[0], *values[1], self._kept, int(time.time()), sorted(self._doomed))
-        )
+        bound = (*values[0], *values[1], self.kept, int(time.time()), sorted(self._doomed))
+        self.transaction = int(self._session.one(_GO_WITH, bound))
 
 
 def _turned(rows: Sequence[tuple[Any, Any, Any]]) -> list[list[Any]]:

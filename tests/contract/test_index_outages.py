@@ -141,7 +141,7 @@ def test_what_was_committed_when_the_connection_broke_is_not_undone_by_trying_ag
     broken = not line.break_after
 
     assert broken
-    assert (outcome.added, outcome.doomed) == (Added.SAME, None)  # its object must not be deleted
+    assert (outcome.added, outcome.doomed) == (Added.NEW, None)  # its object must not be deleted
     assert index.doomed(10) == []
     assert counts(index) == (1, 2)
 
@@ -150,6 +150,46 @@ def test_what_was_committed_when_the_connection_broke_is_not_undone_by_trying_ag
     assert not line.break_after
     assert index.locate(Resource("1.1")) == []
     index.close()
+    assert contradictions(server.url) == []
+
+
+def test_what_was_committed_and_removed_since_is_not_entered_again(
+    server: Server, line: Line, a_record: Builder
+) -> None:
+    index, other = PostgresIndex(line.url, fold_s=60), PostgresIndex(server.url)
+    record = a_record("1.1")
+    # given: an instance is committed, the answer lost, and another pod removes it with its object
+    line.break_after = b"COMMIT"
+    line.meanwhile = lambda: other.clear(other.remove(Resource("1.1")))
+
+    with pytest.raises(IndexUnavailable, match="again"):
+        index.add([record], on_duplicate=REFUSE)
+
+    assert not line.break_after
+    assert index.locate(Resource("1.1")) == []
+    index.close()
+    other.close()
+    assert contradictions(server.url) == []
+
+
+def test_what_was_committed_and_replaced_since_does_not_come_back(
+    server: Server, line: Line, a_record: Builder
+) -> None:
+    index, other = PostgresIndex(line.url, fold_s=60), PostgresIndex(server.url)
+    uids = ("1.1", "1.1.1", "1.1.1.1")
+    first, second, third = (a_record(*uids, content=bytes([n])) for n in range(3))
+    index.add([first], on_duplicate=REPLACE)
+    # given: the first is replaced by the second, the answer lost, and another pod stores the third
+    line.break_after = b"COMMIT"
+    line.meanwhile = lambda: other.add([third], on_duplicate=REPLACE)
+
+    with pytest.raises(IndexUnavailable, match="again"):
+        index.add([second], on_duplicate=REPLACE)
+
+    assert [held.object_key for held in index.locate(Resource("1.1"))] == [third.object_key]
+    assert sorted(index.doomed(10)) == sorted([first.object_key, second.object_key])
+    index.close()
+    other.close()
     assert contradictions(server.url) == []
 
 

@@ -167,6 +167,29 @@ def test_keys_of_one_item_go_together_or_not_at_all():
     assert len(unknown.residual) == 2
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "pattern"),
+    [
+        ("PatientName", "Doe^J*", "Doe*J**"),
+        ("PatientName", "Müller", "M*ller*"),
+        ("PatientName", "山田*", None),
+        ("PatientName", "Doe", "Doe"),
+        ("PatientID", "P 1/2", "P*1*2"),
+        ("PatientID", "P1\\P2", None),
+        ("AccessionNumber", '""', None),
+        ("StudyDescription", "Thorax, Abdomen", "Thorax**Abdomen"),
+    ],
+)
+def test_of_a_server_that_decodes_nothing_wildcards_are_asked(keyword, value, pattern):
+    query = a_query(**{"SpecificCharacterSet": "ISO_IR 192", keyword: value})
+    asked = read_query(identifier_of(query), Root.PATIENT, Agreement(empty_values=True)).query
+    found = targets(asked, decodes=False)
+
+    assert list(sent(found)[1].values()) == ([] if pattern is None else [pattern])
+    assert list(found.residual) == ([] if value == "Doe" else list(asked.filters))
+    assert "%" not in found.requests[0]
+
+
 def test_long_lists_of_uids_go_in_several_requests():
     uids = [f"1.2.{n}" for n in range(150)]
 

@@ -242,6 +242,41 @@ def test_what_the_server_was_not_asked_is_filtered(server, search):
     assert search(Targets(STUDIES.query, STUDIES.requests, (patient,))) == ["1.2.12", "1.2.22"]
 
 
+def named(name: str) -> Targets:
+    filters = (Filter((0x00100010,), "PN", Match.ANY, (name,)),)
+    return targets(Query(Level.STUDY, filters=filters))
+
+
+def test_a_server_that_decodes_nothing_is_asked_with_wildcards(server, search):
+    async def behave(request: web.Request) -> web.StreamResponse:
+        if "%" in request.rel_url.raw_query_string:
+            return web.Response(status=204)
+        names = ("Doe^Jane", "Doelan^Jane")
+        held = [{"00100010": {"vr": "PN", "Value": [{"Alphabetic": name}]}} for name in names]
+        return web.json_response([a_match(number) | name for number, name in enumerate(held)])
+
+    server.behave = behave
+
+    assert search(named("Doe^Jane")) == ["1.2.0"]
+    assert [request.partition("limit=")[0] for request in server.asked] == [
+        "/studies?00100020=%2A&", "/studies?", "/studies?00100010=Doe*Jane*&",
+    ]  # fmt: skip
+
+
+def test_whether_a_server_decodes_is_found_out_once(ground, server):
+    server.behave = holding(2)
+
+    async def run() -> None:
+        archive = RemoteArchive(ArchiveSettings(url=server.url))
+        for _ in range(2):
+            assert [len(found) async for found in pages(archive, named("Doe^Jane"))] == [2]
+        await archive.close()
+
+    ground.run(run())
+    asked = [request.partition("&limit=")[0] for request in server.asked]
+    assert asked == ["/studies?00100020=%2A", *["/studies?00100010=Doe%5EJane"] * 2]
+
+
 @pytest.mark.parametrize("status", [204, 404])
 def test_a_study_that_is_not_there_has_no_series(server, search, status):
     server.behave = answering(status)
