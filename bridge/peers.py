@@ -34,9 +34,6 @@ class Peer:
     host: str
     port: int
     services: frozenset[str] = frozenset(SERVICES)
-    tls: bool = False
-    fingerprint: str | None = None
-    """SHA-256 of its certificate in 64 hexadecimal digits of lower case."""
     accept_syntaxes: frozenset[str] | None = None
     """The transfer syntaxes that it may store in."""
     prefer_syntax: str | None = None
@@ -126,6 +123,8 @@ def read_peers(path: Path, *, look_up_s: float = _LOOK_UP_S) -> Peers:
 
 def _peer(name: str, table: Table, found: Mapping[str, tuple[Network, ...]]) -> Peer:
     host = table.host("host")
+    for key in ("tls", "fingerprint"):
+        table.refused(key, "is no use, since outgoing TLS is not offered by this version")
     services = table.choices("services", SERVICES)
     callers = table.networks("calls_from")
     if callers is None and host not in found:
@@ -136,8 +135,6 @@ def _peer(name: str, table: Table, found: Mapping[str, tuple[Network, ...]]) -> 
         host=host,
         port=table.integer("port", 1, 65535),
         services=frozenset(SERVICES) if services is None else services,
-        tls=table.flag("tls", False),
-        fingerprint=table.fingerprint("fingerprint"),
         accept_syntaxes=table.syntaxes("accept_syntaxes"),
         prefer_syntax=table.syntax("prefer_syntax"),
         transcode=table.flag("transcode", True),

@@ -19,7 +19,6 @@ from bridge.upper.messages import AssociationLost, Message, NoResponse
 from bridge.upper.negotiation import MOST_CONTEXTS, Context
 from bridge.upper.requestor import RequestedAssociation, associate
 from service.dicom import part10
-from service.dicom.errors import UpstreamFailed
 
 _PENDING = frozenset({0xFF00, 0xFF01})
 _MEDIUM = 0  # priority (PS3.7 9.1.1.1.4)
@@ -83,8 +82,6 @@ async def connect(
     Raises `Rejected`, `UpstreamFailed` or `UpstreamTimeout`. Which contexts were accepted is to be looked up
     in the association; there may be none.
     """
-    if peer.tls:
-        raise UpstreamFailed("The peer is to be reached by TLS only, which the bridge does not speak.")
     limits = of_peer(limits, peer)
     request = _request(proposals, called=peer.ae_title, calling=calling, longest=limits.pdata_bytes)
     return await associate(peer.host, peer.port, request, limits, connect_s=limits.connect_s)

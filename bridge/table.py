@@ -13,7 +13,6 @@ from service.environment import SettingError
 # PS3.5 6.2, AE: at most 16 characters of the default repertoire without backslash, not only spaces.
 _AE_TITLE = re.compile(r"(?=.*[!-~])[ -\[\]-~]{1,16}")
 _HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 class Table:
@@ -50,6 +49,12 @@ class Table:
         if not isinstance(value, bool):
             self._complain(key, "must be true or false", value)
         return value
+
+    def refused(self, key: str, rule: str) -> None:
+        """Complain with `rule` about a key that is there and not `false`."""
+        value = self._take(key, False)
+        if value is not False:
+            self._complain(key, rule, value)
 
     def host(self, key: str) -> str:
         """The name or address of a host, which must be there."""
@@ -132,16 +137,6 @@ class Table:
         if len(found) != 1:
             self._complain(key, "must be one transfer syntax that is stored here", value)
         return found[0]
-
-    def fingerprint(self, key: str) -> str | None:
-        """A SHA-256 fingerprint, with or without colons, if it is there."""
-        value = self._take(key, None)
-        if value is None:
-            return None
-        plain = value.replace(":", "").lower() if isinstance(value, str) else ""
-        if _FINGERPRINT.fullmatch(plain) is None:
-            self._complain(key, "must be a SHA-256 fingerprint of 64 hexadecimal digits", value)
-        return plain
 
     def charset(self, key: str) -> str | None:
         """A Specific Character Set, several terms joined by a backslash, if it is there."""

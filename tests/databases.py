@@ -155,8 +155,8 @@ class Line:
     """Stands between a client and a server of ours, and can break at the worst time, or fall silent.
 
     `break_after` is what a client sends for the last time: the server gets it and does it, and its answer
-    is lost with the connection, once `meanwhile` has returned. With `silent` the connection stays, and nothing
-    goes through it any more.
+    is lost with the connection, once `meanwhile` has returned. With `silent` the connection stays, and
+    nothing goes through it any more.
     """
 
     def __init__(self, server: Server) -> None:

@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -97,7 +97,7 @@ class S3Double:
 
     def put(self, key: str, content: bytes) -> None:
         """Have an object there without a request."""
-        self._keep(key, content, {"etag": '"x"'})
+        self._keep(key, [content], {"etag": '"x"'})
 
     def uploads(self) -> list[str]:
         """The identifiers of multipart uploads that were begun and not ended."""
@@ -207,18 +207,20 @@ class S3Double:
         answer = self._head(request)
         if answer.status != 200:
             return answer
-        content = self.content(request.key)
         wanted = _RANGE.fullmatch(request.headers.get("range", ""))
         if wanted is None or whole:
-            answer.body = content
+            answer.body = self.content(request.key)
             return answer
+        size = int(answer.headers["Content-Length"])
         first = int(wanted[1])
-        last = min(int(wanted[2] or len(content) - 1), len(content) - 1)
-        if first >= len(content):
+        last = min(int(wanted[2] or size - 1), size - 1)
+        if first >= size:
             return _error(416, "InvalidRange")
-        answer.status, answer.body = 206, content[first : last + 1]
+        with self._path(request.key).open("rb") as file:
+            file.seek(first)
+            answer.status, answer.body = 206, file.read(last + 1 - first)
         answer.headers["Content-Length"] = str(len(answer.body))
-        answer.headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        answer.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
         return answer
 
     def _put(self, request: Request) -> Answer:
@@ -226,14 +228,15 @@ class S3Double:
         if checksum is not None and checksum != crc32(request.body):
             return _error(400, "BadDigest")
         tag = f'"{hashlib.md5(request.body, usedforsecurity=False).hexdigest()}"'
-        self._keep(request.key, request.body, {"etag": tag, **_metadata(request)})
+        self._keep(request.key, [request.body], {"etag": tag, **_metadata(request)})
         return Answer(headers={"ETag": tag})
 
-    def _keep(self, key: str, content: bytes, kept: dict[str, str]) -> None:
+    def _keep(self, key: str, pieces: Iterable[bytes], kept: dict[str, str]) -> None:
         path = self._path(key)
         path.with_suffix(".json").write_text(json.dumps({"key": key, "kept": kept}))
         temporary = self._uploads.parent / secrets.token_hex(8)
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.writelines(pieces)
         temporary.rename(path)
 
     def _delete(self, request: Request) -> Answer:
@@ -263,10 +266,13 @@ class S3Double:
 
     def _listed(self, key: str, coding: str) -> str:
         path = self._path(key)
-        size, made = (path.stat().st_size, path.stat().st_mtime) if path.exists() else (0, time.time())
+        size, made, tag = 0, time.time(), '"x"'
+        if path.exists():
+            size, made = path.stat().st_size, path.stat().st_mtime
+            tag = json.loads(path.with_suffix(".json").read_text())["kept"]["etag"]
         return (
             f"<Key>{_coded(key, coding)}</Key><LastModified>{_iso(made)}</LastModified>"
-            f"<ETag>&quot;x&quot;</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass>"
+            f"<ETag>{escape(tag)}</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass>"
         )
 
     # Multipart uploads
@@ -294,13 +300,14 @@ class S3Double:
             (part.findtext("{*}PartNumber", ""), part.findtext("{*}ETag", ""))
             for part in ElementTree.fromstring(request.body).findall("{*}Part")
         ]
-        parts = [(folder / number).read_bytes() for number, _ in named if (folder / number).exists()]
-        if [tag.strip('"') for _, tag in named] != [_part_tag(part).strip('"') for part in parts]:
+        parts = [folder / number for number, _ in named if (folder / number).exists()]
+        tags = [_part_tag(part.read_bytes()).strip('"') for part in parts]
+        if [tag.strip('"') for _, tag in named] != tags:
             return _error(400, "InvalidPart")
-        if any(len(part) < _LEAST_PART for part in parts[:-1]):
+        if any(part.stat().st_size < _LEAST_PART for part in parts[:-1]):
             return _error(400, "EntityTooSmall")
         begun = json.loads((folder / "begun").read_text())
-        self._keep(begun["key"], b"".join(parts), {"etag": '"many-1"', **begun["kept"]})
+        self._keep(begun["key"], (part.read_bytes() for part in parts), {"etag": '"many-1"', **begun["kept"]})
         _remove(folder)
         return _xml("CompleteMultipartUploadResult", f"<Key>{escape(request.key)}</Key><ETag>many-1</ETag>")
 

@@ -209,7 +209,7 @@ def asked(
     try:
         connection.request(method, ROOT + path, body, dict(headers or {}))
         answer = connection.getresponse()
-        return answer.status, answer.read(), dict(answer.headers.items())
+        return answer.status, answer.read(), {name.lower(): value for name, value in answer.headers.items()}
     except ConnectionRefusedError:
         return NOBODY, b"", {}
     except (ConnectionError, http.client.HTTPException):

@@ -99,6 +99,10 @@ class Reader:
 
     def push(self, blocks: list[bytes]) -> Iterator[Event]:
         """The events in the bytes that follow. `BadRequest` if they are malformed, `TooMany` parts."""
+        if blocks and self._tail_is_content(blocks[0]):
+            self._count(len(self._tail))
+            yield PartData(memoryview(self._tail))
+            self._tail = b""
         data = b"".join([self._tail, *blocks]) if self._tail or len(blocks) != 1 else blocks[0]
         self._tail = b""
         position: int | None = 0
@@ -177,6 +181,12 @@ class Reader:
                 continue
             yield PartEnds()
             return next_position
+
+    def _tail_is_content(self, block: bytes) -> bool:
+        """Whether no boundary begins in what was held back, as `block` shows: then nothing is copied."""
+        if self._state is not _State.BODY or not self._tail or len(block) < len(self._delimiter):
+            return False
+        return self._delimiter not in self._tail + block[: len(self._delimiter) - 1]
 
     def _count(self, size: int) -> None:
         if self._left is not None:

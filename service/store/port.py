@@ -9,11 +9,24 @@ from service.dicom.frames import Extent
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How an object begins, how many bytes it has, and the digest its writer gave, where that is kept."""
+    """How an object begins, how many bytes it has, and the digest its writer gave, where that is kept.
+
+    `version` tells this content from any other that the object had or will have, where that is known.
+    """
 
     head: Buffer
     size: int
     digest: bytes | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An object of somebody else as it is: its key, its size in bytes, and what tells its content."""
+
+    key: str
+    size: int
+    version: str
 
 
 class Upload(Protocol):
@@ -64,6 +77,22 @@ class ObjectStore(Protocol):
 
     def keys(self, prefix: str = "") -> Iterator[tuple[str, float]]:
         """Every key that begins with `prefix`, with its age in seconds."""
+        ...
+
+
+class Versions(Protocol):
+    """Objects of somebody else, who may change them. Every method may raise `StoreUnavailable`."""
+
+    def opening(self, key: str, length: int) -> Opening:
+        """As of an `ObjectStore`, with its version."""
+        ...
+
+    def read_version(self, key: str, version: str, extent: Extent) -> Buffer:
+        """As `read` of an `ObjectStore`, of that version; `ObjectMissing` if it is another one by now."""
+        ...
+
+    def versions(self, prefix: str = "") -> Iterator[Version]:
+        """Every object whose key begins with `prefix`."""
         ...
 
 

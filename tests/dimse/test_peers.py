@@ -41,8 +41,7 @@ def test_a_peer_has_what_its_table_says(peers_in):
     peer = ct(
         peers_in(
             '[peers.ct]\nae_title = " CT1 "\nhost = "10.0.0.7"\nport = 104\n'
-            'services = ["echo", "store"]\ntls = true\n'
-            f'fingerprint = "{":".join(["AB"] * 32)}"\n'
+            'services = ["echo", "store"]\n'
             'accept_syntaxes = ["ExplicitVRLittleEndian", "1.2.840.10008.1.2.4.8*"]\n'
             'prefer_syntax = "JPEG 2000 Lossless"\ntranscode = false\nretrieve = "get"\n'
             'charset = "ISO_IR 100"\nmax_pdu = 16384\nmax_associations = 2\ntimeout_s = 12.5\nstrict = true\n'
@@ -55,8 +54,6 @@ def test_a_peer_has_what_its_table_says(peers_in):
         host="10.0.0.7",
         port=104,
         services=frozenset({"echo", "store"}),
-        tls=True,
-        fingerprint="ab" * 32,
         accept_syntaxes=frozenset(
             {
                 syntaxes.IMPLICIT_LE,
@@ -81,7 +78,7 @@ def test_what_a_table_does_not_say_is_open(peers_in):
     peer = ct(peers_in(f"[peers.ct]\n{CT}"))
 
     assert peer.services == frozenset(SERVICES)
-    assert (peer.transcode, peer.tls, peer.strict) == (True, False, False)
+    assert (peer.transcode, peer.strict) == (True, False)
     assert {peer.accept_syntaxes, peer.max_pdu, peer.max_associations, peer.retrieve, peer.charset} == {None}
 
 
@@ -189,7 +186,8 @@ def test_peers_and_strangers_may_do_what_is_theirs(peers_in, text, caller, host,
         (f"[peers.ct]\n{CT}max_associations = 0", "max_associations must be"),
         (f"[peers.ct]\n{CT}timeout_s = 0", "timeout_s must be"),
         (f"[peers.ct]\n{CT}timeout_s = nan", "timeout_s must be"),
-        (f'[peers.ct]\n{CT}fingerprint = "ab"', "fingerprint must be"),
+        (f"[peers.ct]\n{CT}tls = true", "[peers.ct]: tls is no use, since outgoing TLS is not offered"),
+        (f'[peers.ct]\n{CT}fingerprint = "ab"', "[peers.ct]: fingerprint is no use, since outgoing TLS"),
         (f'[peers.ct]\n{CT}calls_from = ["10.0.0.1/8"]', "calls_from must be"),
         (f"[peers.ct]\n{CT}[peers.b]\n{CT.lower()}", "[peers.b] ae_title is that of [peers.ct] too"),
         ("[peers.ct", "is no TOML"),

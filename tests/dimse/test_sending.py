@@ -9,14 +9,12 @@ from contextlib import aclosing
 import pytest
 
 from bridge import scu
-from bridge.peers import Peer
 from bridge.scu import Proposal
 from bridge.settings import Limits
 from bridge.upper import pdu
 from bridge.upper.association import Association
 from bridge.upper.command import decode
 from bridge.upper.messages import AssociationLost, Message
-from service.dicom.errors import UpstreamFailed
 from tests.dimse.asking import QUICK, RawScp, acceptance, connected, ours, play, scripted
 from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE
 
@@ -209,13 +207,6 @@ def test_a_peer_that_answers_on_and_on_behind_a_cancel_is_left(way: str):
 
     with scripted(endless) as port:
         assert play(ask(port)) == "cancel not heeded"
-
-
-def test_a_peer_that_is_reached_by_tls_is_sent_nothing_in_clear():
-    peer = Peer("archive", "ARCHIVE", "127.0.0.1", 1, tls=True)
-
-    with pytest.raises(UpstreamFailed, match="TLS"):
-        play(scu.connect(peer, [CT], PATIENT, calling="BRIDGE"))
 
 
 @pytest.mark.parametrize(("size_bytes", "result"), [(20 << 20, "called off inside a message"), (10, "")])

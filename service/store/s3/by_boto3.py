@@ -12,7 +12,7 @@ from service.dicom.frames import Extent
 from service.store.port import Opening
 from service.store.s3.calling import called
 from service.store.s3.options import S3Options
-from service.store.s3.port import DIGEST, MEDIA_TYPE, Listed, digest_of
+from service.store.s3.port import DIGEST, MEDIA_TYPE, Listed, digest_of, require
 from service.store.s3.retrying import Transient
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -28,11 +28,12 @@ class Boto3Client:
         self._bucket = options.bucket
         self._within_s = 2 * options.attempt_s
 
-    def get(self, key: str, extent: Extent) -> Buffer:
+    def get(self, key: str, extent: Extent, tag: str = "") -> Buffer:
         wanted = f"bytes={extent.offset}-{extent.end - 1}"
         answer = called(self._client.get_object, Bucket=self._bucket, Key=key, Range=wanted)
         body = answer["Body"]
         try:
+            require(tag, answer.get("ETag"))
             begin, end = _told(answer)
             if end < extent.end:
                 raise BadExtent("The extent reaches past the end of the object.")
@@ -53,7 +54,8 @@ class Boto3Client:
             told = _CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
             size = int(told[3]) if told else int(answer["ContentLength"])
             metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
-            return Opening(self._read(body, min(length, size)), size, digest_of(metadata.get(DIGEST)))
+            head, digest = self._read(body, min(length, size)), digest_of(metadata.get(DIGEST))
+            return Opening(head, size, digest, answer.get("ETag", ""))
         finally:
             body.close()
 
@@ -72,7 +74,10 @@ class Boto3Client:
 
     def page(self, prefix: str, after: str) -> Sequence[Listed]:
         answer = called(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, StartAfter=after)
-        return [Listed(one["Key"], one["LastModified"].timestamp()) for one in answer.get("Contents", ())]
+        return [
+            Listed(one["Key"], one["LastModified"].timestamp(), int(one["Size"]), one.get("ETag", ""))
+            for one in answer.get("Contents", ())
+        ]
 
     def _read(self, body: Any, length: int) -> bytes:
         """The next `length` bytes. A store that trickles is as bad as one that does not answer."""

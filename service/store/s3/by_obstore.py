@@ -14,11 +14,12 @@ from service.dicom.frames import Extent
 from service.store.port import Opening
 from service.store.s3.failures import failure
 from service.store.s3.options import S3Options
-from service.store.s3.port import DIGEST, MEDIA_TYPE, Listed, digest_of
+from service.store.s3.port import DIGEST, MEDIA_TYPE, Listed, digest_of, require
 from service.store.s3.retrying import Transient
 from service.store.s3.session import S3Session
 
 if TYPE_CHECKING:
+    from obstore import GetResult
     from obstore.store import ClientConfig, S3Config
 
 # obstore tells the status of an answer and its body in the text of the error only.
@@ -57,23 +58,34 @@ class ObstoreClient:
             credential_provider=session.credentials,
         )
 
-    def get(self, key: str, extent: Extent) -> Buffer:
+    def get(self, key: str, extent: Extent, tag: str = "") -> Buffer:
+        if tag:
+            return self._get_version(key, extent, tag)
         found = _asked(lambda: obstore.get_range(self._store, key, start=extent.offset, length=extent.length))
         if len(found) < extent.length:
             raise BadExtent("The extent reaches past the end of the object.")
         return memoryview(found)
 
+    def _get_version(self, key: str, extent: Extent, tag: str) -> Buffer:
+        def ask() -> Buffer:
+            found = obstore.get(self._store, key, options={"range": (extent.offset, extent.end)})
+            require(tag, found.meta["e_tag"])
+            return memoryview(found.bytes())
+
+        block = memoryview(_asked(ask))
+        if len(block) < extent.length:
+            raise BadExtent("The extent reaches past the end of the object.")
+        return block
+
     def opening(self, key: str, length: int) -> Opening:
         def ask() -> Opening:
             found = obstore.get(self._store, key, options={"range": (0, length)})
-            size, digest = found.meta["size"], found.attributes.get(DIGEST)
-            return Opening(memoryview(found.bytes()), size, digest_of(digest))
+            return _opening(found, memoryview(found.bytes()))
 
         try:
             return _asked(ask)
         except BadExtent:  # nothing is in it, not even a first byte
-            found = _asked(lambda: obstore.get(self._store, key))
-            return Opening(b"", found.meta["size"], digest_of(found.attributes.get(DIGEST)))
+            return _opening(_asked(lambda: obstore.get(self._store, key)), b"")
 
     def put(self, key: str, body: bytes, digest: bytes) -> None:
         attributes = {"Content-Type": MEDIA_TYPE, **({DIGEST: digest.hex()} if digest else {})}
@@ -88,9 +100,17 @@ class ObstoreClient:
 
         def ask() -> list[Listed]:
             pages = obstore.list(self._store, folder, offset=after or None, chunk_size=_PAGE)
-            return [Listed(one["path"], one["last_modified"].timestamp()) for one in next(iter(pages), ())]
+            return [
+                Listed(one["path"], one["last_modified"].timestamp(), one["size"], one["e_tag"] or "")
+                for one in next(iter(pages), ())
+            ]
 
         return _asked(ask)
+
+
+def _opening(found: "GetResult", head: Buffer) -> Opening:
+    digest = digest_of(found.attributes.get(DIGEST))
+    return Opening(head, found.meta["size"], digest, found.meta["e_tag"] or "")
 
 
 def _asked[T](request: Callable[[], T]) -> T:

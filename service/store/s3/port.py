@@ -4,6 +4,7 @@ from collections.abc import Buffer, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.dicom.errors import ObjectMissing
 from service.dicom.frames import Extent
 from service.store.port import Opening
 
@@ -13,10 +14,12 @@ MEDIA_TYPE = "application/dicom"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One key of a listing and when it was written, in seconds since 1970 by the store's clock."""
+    """One key of a listing: written when, in seconds since 1970 by the store's clock, size and ETag."""
 
     key: str
     written: float
+    size: int
+    tag: str
 
 
 class Client(Protocol):
@@ -25,8 +28,8 @@ class Client(Protocol):
     Raises `Transient` where another attempt may do better, else `StoreUnavailable` and its kinds.
     """
 
-    def get(self, key: str, extent: Extent) -> Buffer:
-        """Exactly `extent`, which is not empty."""
+    def get(self, key: str, extent: Extent, tag: str = "") -> Buffer:
+        """Exactly `extent`, which is not empty; with a `tag`, `ObjectMissing` if the ETag is another one."""
         ...
 
     def opening(self, key: str, length: int) -> Opening:
@@ -44,6 +47,12 @@ class Client(Protocol):
     def page(self, prefix: str, after: str) -> Sequence[Listed]:
         """The next keys behind `after` that begin with `prefix`, in order; none at the end."""
         ...
+
+
+def require(tag: str, told: str | None) -> None:
+    """`ObjectMissing` if the ETag that was `told` is another one than `tag`, unless that is empty."""
+    if tag and tag != (told or ""):
+        raise ObjectMissing("The object was replaced.")
 
 
 def digest_of(text: str | None) -> bytes | None:

@@ -9,12 +9,12 @@ from urllib.parse import quote, unquote
 
 from service.dicom.errors import BadExtent, ObjectMissing, StoreUnavailable
 from service.dicom.frames import Extent
-from service.store.port import Opening, Upload
+from service.store.port import Opening, Upload, Version
 from service.store.s3.by_boto3 import Boto3Client
 from service.store.s3.by_obstore import ObstoreClient
 from service.store.s3.multipart import Begun, Multipart
 from service.store.s3.options import S3Options
-from service.store.s3.port import Client
+from service.store.s3.port import Client, Listed
 from service.store.s3.retrying import Retrying
 from service.store.s3.session import open_session
 from service.store.s3.upload import S3Upload, Ways
@@ -72,16 +72,27 @@ class S3Store:
         if prefix.startswith(_INCOMING) or _INCOMING.startswith(prefix):
             yield from self._unfinished(prefix)
         if not prefix.startswith(_INCOMING):
-            yield from self._objects(prefix)
+            yield from (
+                (one.key.removeprefix(self._prefix), _age(one.written)) for one in self._listed(prefix)
+            )
 
-    def _objects(self, prefix: str) -> Iterator[tuple[str, float]]:
+    def read_version(self, key: str, version: str, extent: Extent) -> Buffer:
+        if extent.length > _MAX_READ:
+            raise BadExtent(f"A read covers at most {_MAX_READ} bytes.")
+        return self._retrying.run("get", lambda: self._client.get(self._prefix + key, extent, version))
+
+    def versions(self, prefix: str = "") -> Iterator[Version]:
+        for one in self._listed(prefix):
+            yield Version(one.key.removeprefix(self._prefix), one.size, one.tag)
+
+    def _listed(self, prefix: str) -> Iterator[Listed]:
         wanted, after = self._prefix + prefix, ""
         while True:
             page = self._retrying.run("list", lambda after=after: self._client.page(wanted, after))  # type: ignore[misc]
             fresh = [one for one in page if one.key > after]
             for one in fresh:
                 if one.key.startswith(wanted):
-                    yield one.key.removeprefix(self._prefix), _age(one.written)
+                    yield one
             if not fresh:
                 if page:
                     raise StoreUnavailable("The object store lists the same keys again and again.")

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 import uvloop
+from aiohttp import web
 
 from bridge.peers import Peer, Peers
 from bridge.remote import RemoteArchive
@@ -14,6 +15,7 @@ from bridge.scp.find import Find
 from bridge.scp.listener import Listener
 from bridge.settings import ArchiveSettings, BridgeSettings
 from tests.conformance.searching import fill
+from tests.dimse.archives import Server
 from tests.dimse.dimse_peers import PATIENCE_S, Ground
 from tests.dimse.finding import Asker, Library
 from tests.sites import Site
@@ -51,3 +53,21 @@ def port() -> Iterator[int]:
 @pytest.fixture
 def ask(ground: Ground, port: int) -> Asker:
     return Asker(ground, port)
+
+
+@pytest.fixture
+def server(ground: Ground) -> Iterator[Server]:
+    server = Server()
+
+    async def begin() -> web.AppRunner:
+        application = web.Application()
+        application.router.add_get("/dicom-web/{rest:.*}", server.handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    runner = ground.run(begin())
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/dicom-web"
+    yield server
+    ground.run(runner.cleanup())

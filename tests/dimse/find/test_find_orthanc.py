@@ -49,6 +49,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
     settings = {
         "StorageDirectory": str(folder), "IndexDirectory": str(folder), "Plugins": [str(PLUGIN)],
         "DicomServerEnabled": False, "HttpPort": http, "AuthenticationEnabled": False,
+        "DefaultEncoding": "Utf8",
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(settings))
     ground = Ground(uvloop.new_event_loop)
