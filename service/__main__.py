@@ -38,11 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     bridge = commands.add_parser("bridge", help="the bridge: DIMSE to DICOMweb")
     bridge.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
     loading = commands.add_parser("import", help="load files and folders into the archive")
-    loading.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    loading.add_argument("paths", nargs="+", metavar="PATH")
     loading.add_argument(
         "--adopt",
         action="store_true",
-        help="enter the files of one folder where they lie, without copying, changing or ever deleting them",
+        help="enter what is in folders or s3://BUCKET/PREFIX where it lies, never copied, changed or deleted",
     )
     commands.add_parser("reindex", help="make the index anew from the objects")
     checking = commands.add_parser("check", help="compare rows with objects and say what is wrong")
@@ -107,16 +107,17 @@ def _import(asked: argparse.Namespace) -> int:
     from service.archive.open import open_archive
     from service.importing import Summary, files_below, load
 
-    missing = [path for path in asked.paths if not path.exists()]
-    if missing:
-        print(f"isthmus: there is no {missing[0]}", file=sys.stderr)
-        return 2
     settings = Settings.from_environment(os.environ)
     if asked.adopt:
         from service.mending import adopt
 
         return adopt(settings, asked.paths)
-    files = files_below(asked.paths)
+    paths = [Path(path) for path in asked.paths]
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        print(f"isthmus: there is no {missing[0]}", file=sys.stderr)
+        return 2
+    files = files_below(paths)
     archive = open_archive(settings)
     summary = Summary()
     try:

@@ -18,9 +18,9 @@ class Summary:
 
     stored: int = 0
     already: int = 0
-    refused: list[tuple[Path, str]] = field(default_factory=list)
+    refused: list[tuple[Path | str, str]] = field(default_factory=list)
 
-    def add(self, path: Path, outcome: Outcome | None) -> None:
+    def add(self, path: Path | str, outcome: Outcome | None) -> None:
         """Count the outcome of one file; `None` says that it is known."""
         if outcome is None:
             self.already += 1

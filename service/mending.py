@@ -3,13 +3,17 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from service.archive.adopted import S3
+from service.archive.adopted_files import files_as_they_are, place_of
+from service.archive.objects import ObjectArchive
 from service.archive.open import open_archive
 from service.archive.reindexing import Fate
+from service.archive.versions import Candidate
 from service.importing import Summary, files_below
 from service.settings import Settings
 
@@ -61,20 +65,21 @@ def check(settings: Settings, *, quick: bool) -> int:
     return 1 if wrong else 0
 
 
-def adopt(settings: Settings, folders: Sequence[Path]) -> int:
-    """Enter the files below `folders` where they lie, with a bar and a summary; the exit code."""
-    for folder in folders:
-        refusal = _refusal(settings, folder)
+def adopt(settings: Settings, places: Sequence[str]) -> int:
+    """Enter what is in folders or below `s3://BUCKET/PREFIX`, with a bar and a summary; the exit code."""
+    for place in places:
+        refusal = _refusal(settings, place)
         if refusal:
             sys.stderr.write(f"isthmus: {refusal}\n")
             return 2
     archive = open_archive(settings)
     summary = Summary()
     try:
-        for folder in folders:
-            files = files_below([folder])
-            with tqdm(total=len(files), unit="file", disable=None) as bar:
-                for outcome in archive.adopt(folder, files, threads=settings.read_threads):
+        for place in places:
+            candidates, total = _below(archive, place)
+            url = place.rstrip("/") if place.startswith(S3) else place_of(os.path.realpath(place))
+            with tqdm(total=total, unit="file", disable=None) as bar:
+                for outcome in archive.adopt(url, candidates, threads=settings.read_threads):
                     summary.add(*outcome)
                     bar.update()
     finally:
@@ -83,21 +88,28 @@ def adopt(settings: Settings, folders: Sequence[Path]) -> int:
     return 1 if summary.refused else 0
 
 
+def _below(archive: ObjectArchive, place: str) -> tuple[Iterable[Candidate], int | None]:
+    """What may be adopted at a place, and how much that is, where it is known."""
+    if place.startswith(S3):
+        return archive.adopted.objects.below(place), None
+    files = files_below([Path(place)])
+    return files_as_they_are(Path(place), files), len(files)
+
+
 def _say(*lines: str) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def _refusal(settings: Settings, folder: Path) -> str:
-    """Why the files below `folder` cannot be adopted, if they cannot."""
-    if not folder.is_dir():
-        return f"{folder} is no folder; --adopt takes folders."
+def _refusal(settings: Settings, place: str) -> str:
+    """Why what is at `place` cannot be adopted, if it cannot."""
+    if not place.startswith(S3) and not Path(place).is_dir():
+        return f"{place} is no folder; --adopt takes folders and s3://BUCKET/PREFIX."
     scheme, _, root = settings.store.partition("://")
-    if scheme != "file":
-        return ""
+    if place.startswith(S3):
+        own, adopted = (f"{path.rstrip('/')}/" for path in (settings.store, place))
+    else:
+        own, adopted = (f"file://{os.path.realpath(path).rstrip('/')}/" for path in (root, place))
     # What lies in the store is swept where no row names it as an object of the store.
-    own, adopted = os.path.realpath(root), os.path.realpath(folder)
-    if os.path.commonpath((own, adopted)) in (own, adopted):
-        return (
-            f"{folder} and ISTHMUS_STORE are one inside the other; `isthmus reindex` enters what is stored."
-        )
+    if place.startswith(S3) == (scheme == "s3") and (own.startswith(adopted) or adopted.startswith(own)):
+        return f"{place} and ISTHMUS_STORE are one inside the other; `isthmus reindex` enters what is stored."
     return ""

@@ -1,25 +1,26 @@
-"""Files that were there before the archive, read where they lie and never changed.
+"""Objects that were there before the archive, read where they lie, never changed and never deleted.
 
-The object key of such a file is a URL, which no key of a store is, and names one version of it:
-`{place}/{path}#{size}-{modified}`, where `place` is the URL of the folder that was adopted, and `modified`
-is in nanoseconds since 1970. A file that was changed since is another version, and is never read for it.
+The object key of such an object is a URL, which no key of a store is, and names one version of it:
+`file:///path#{size}-{modified}` or `s3://bucket/key#{size}-{tag}`. What was changed since is another version,
+and is never read for the one that was adopted.
 """
 
-import errno
-import os
-from collections.abc import Buffer, Iterator, Sequence
-from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes
+import threading
+from collections.abc import Buffer, Callable, Iterator, Sequence
+from typing import Protocol
+from urllib.parse import quote, unquote
 
-from service.dicom.errors import BadExtent, NotFound, StoreUnavailable
+from service.archive.adopted_files import AdoptedFiles
+from service.archive.versions import Candidate, VersionKey, gone
+from service.dicom.errors import BadExtent, NotFound, ObjectMissing, StoreUnavailable
 from service.dicom.frames import Extent
 from service.dicom.record import Held
 from service.dicom.resource import Resource
+from service.environment import SettingError
 from service.index.port import FullIndex
-from service.store.port import ObjectStore, Opening, Upload
+from service.store.port import ObjectStore, Opening, Upload, Versions
 
-_FILE = "file://"
-_MAX_READ = 8 << 20
+S3 = "s3://"
 
 
 def is_adopted(object_key: str) -> bool:
@@ -27,76 +28,113 @@ def is_adopted(object_key: str) -> bool:
     return "://" in object_key
 
 
-def place_of(folder: str) -> str:
-    """The place of the files below `folder`, an absolute path without symbolic links."""
-    return _FILE + quote(os.fsencode(folder)).rstrip("/")
+class _Kept(Protocol):
+    """Adopted objects of one kind, by their object keys."""
+
+    def read(self, object_key: str, extent: Extent) -> Buffer:
+        """Exactly `extent`; `NotFound` where the object is not the version that was adopted."""
+        ...
+
+    def opening(self, object_key: str, length: int) -> Opening:
+        """The first `length` bytes, or all there are; `NotFound` likewise."""
+        ...
 
 
-def version_of(path: str, found: os.stat_result) -> str:
-    """The object key of the file at `path`, absolute, as it is."""
-    return f"{_FILE}{quote(os.fsencode(path))}#{found.st_size}-{found.st_mtime_ns}"
+class AdoptedObjects:
+    """Reads adopted objects of buckets, each bucket opened when it is first needed."""
 
+    def __init__(self, open_bucket: Callable[[str], Versions]) -> None:
+        self._open = open_bucket
+        self._buckets: dict[str, Versions] = {}
+        self._lock = threading.Lock()
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """What an object key says."""
+    def read(self, object_key: str, extent: Extent) -> Buffer:
+        """Exactly `extent`; `NotFound` where the object is gone or was replaced."""
+        version = VersionKey.of(object_key)
+        bucket, _, key = version.url.removeprefix(S3).partition("/")
+        if extent.end > version.size:
+            raise BadExtent("The extent reaches past the end of the object.")
+        try:
+            if not extent.length:
+                return b""
+            return self._bucket(bucket).read_version(unquote(key), unquote(version.stamp), extent)
+        except ObjectMissing:
+            raise gone() from None
 
-    path: str
-    size: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, object_key: str) -> "_Version":
-        url, _, stamp = object_key.rpartition("#")
-        size, _, modified = stamp.partition("-")
-        if not url.startswith(f"{_FILE}/") or not (size.isdigit() and modified.lstrip("-").isdigit()):
+    def opening(self, object_key: str, length: int) -> Opening:
+        """The first `length` bytes, or all there are; `NotFound` likewise."""
+        version = VersionKey.of(object_key)
+        bucket, _, key = version.url.removeprefix(S3).partition("/")
+        try:
+            opening = self._bucket(bucket).opening(unquote(key), length)
+        except ObjectMissing:
+            raise gone() from None
+        if (opening.size, opening.version) != (version.size, unquote(version.stamp)):
             raise gone()
-        path = os.fsdecode(unquote_to_bytes(url.removeprefix(_FILE)))
-        return cls(path, int(size), int(modified))
+        # Whoever wrote it may keep a digest of another kind beside it.
+        return Opening(opening.head, opening.size)
+
+    def below(self, place: str) -> Iterator[Candidate]:
+        """The objects of the bucket that `place`, `s3://bucket/prefix`, names."""
+        bucket, _, prefix = place.removeprefix(S3).partition("/")
+        for one in self._bucket(bucket).versions(f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""):
+            name = f"{S3}{bucket}/{one.key}"
+            if one.key.endswith("/"):  # what stands for a folder
+                continue
+            if not one.version:
+                yield Candidate(name, refusal="The store does not tell versions of this object (ETag).")
+                continue
+            stamp = f"{one.size}-{quote(one.version, safe='')}"
+            yield Candidate(name, f"{S3}{bucket}/{quote(one.key)}#{stamp}")
+
+    def _bucket(self, name: str) -> Versions:
+        with self._lock:
+            if name not in self._buckets:
+                try:
+                    self._buckets[name] = self._open(name)
+                except SettingError as cause:
+                    raise StoreUnavailable("The bucket of an adopted object cannot be opened.") from cause
+            return self._buckets[name]
 
 
-class AdoptedFiles:
-    """Reads adopted files by their object keys. Any thread may call.
+class Adopted:
+    """Reads adopted objects wherever they are. Any thread may call.
 
-    `NotFound` where the file is gone or is not the version that was adopted, `StoreUnavailable` where it
+    `NotFound` where an object is gone or is not the version that was adopted, `StoreUnavailable` where it
     cannot be read.
     """
 
-    def read(self, object_key: str, extent: Extent) -> bytes:
+    def __init__(self, open_bucket: Callable[[str], Versions] | None = None) -> None:
+        """`open_bucket` opens a bucket of the given name; without it objects of buckets are not read."""
+        self._files = AdoptedFiles()
+        self.objects = AdoptedObjects(open_bucket or _no_buckets)
+
+    def read(self, object_key: str, extent: Extent) -> Buffer:
         """Exactly `extent`, at most 8 MiB. `BadExtent` past the end."""
-        version = _Version.of(object_key)
-        if extent.length > _MAX_READ or extent.end > version.size:
-            raise BadExtent("The extent reaches past the end of the object.")
-        descriptor = _opened(version.path)
-        try:
-            block = os.pread(descriptor, extent.length, extent.offset)
-            while len(block) < extent.length:  # the kernel may give less than asked
-                more = os.pread(descriptor, extent.length - len(block), extent.offset + len(block))
-                if not more:
-                    raise gone()
-                block += more
-            # Asked behind the read: whatever was changed before it or meanwhile shows.
-            found = os.fstat(descriptor)
-        except OSError as cause:
-            raise _unreadable(cause) from cause
-        finally:
-            os.close(descriptor)
-        if (found.st_size, found.st_mtime_ns) != (version.size, version.modified_ns):
-            raise gone()
-        return block
+        return self._kept(object_key).read(object_key, extent)
 
     def opening(self, object_key: str, length: int) -> Opening:
-        """The first `length` bytes, or all there are; nobody keeps the digest of a file."""
-        size = _Version.of(object_key).size
-        return Opening(self.read(object_key, Extent(0, min(length, size))), size)
+        """The first `length` bytes, or all there are."""
+        return self._kept(object_key).opening(object_key, length)
 
     def stands(self, object_key: str) -> bool:
-        """Whether the file is there as it was adopted."""
+        """Whether the object is there as it was adopted."""
         try:
-            self.read(object_key, Extent(0, 0))
+            self._kept(object_key).opening(object_key, 1)
         except NotFound:
             return False
         return True
+
+    def forget_if_fallen(self, index: FullIndex, located: Sequence[Held]) -> bool:
+        """Take out the row of an adopted object that is gone or was changed: it keeps nothing any more."""
+        if not located or not located[0].place or self.stands(located[0].object_key):
+            return False
+        key = located[0].key
+        index.clear(index.remove(Resource(key.study, key.series, key.instance)))
+        return True
+
+    def _kept(self, object_key: str) -> _Kept:
+        return self.objects if object_key.startswith(S3) else self._files
 
 
 class OwnObjects:
@@ -127,35 +165,5 @@ class OwnObjects:
         return self._store.keys(prefix)
 
 
-def forget_if_fallen(index: FullIndex, files: AdoptedFiles, located: Sequence[Held]) -> bool:
-    """Take out the row of an adopted file that is gone or was changed: it keeps nothing any more."""
-    if not located or not located[0].place or files.stands(located[0].object_key):
-        return False
-    key = located[0].key
-    index.clear(index.remove(Resource(key.study, key.series, key.instance)))
-    return True
-
-
-def gone() -> NotFound:
-    """What is said of an adopted file that is not there as it was."""
-    return NotFound(
-        "The file of this instance, which is outside of the archive, is gone or was changed since it was "
-        "adopted. Adopt it again, or delete the instance."
-    )
-
-
-def _opened(path: str) -> int:
-    """The file at `path`, which no symbolic link may lead to: it could lead anywhere."""
-    try:
-        if os.path.realpath(path) != path:
-            raise gone()
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as cause:
-        raise _unreadable(cause) from cause
-
-
-def _unreadable(cause: OSError) -> Exception:
-    if cause.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.EISDIR):
-        return gone()
-    reason = os.strerror(cause.errno) if cause.errno else "input/output error"
-    return StoreUnavailable(f"A file outside of the archive cannot be read: {reason}.")
+def _no_buckets(name: str) -> Versions:
+    raise StoreUnavailable("Adopted objects of buckets cannot be read here.")

@@ -90,6 +90,8 @@ def are_told_apart(archive: Archive, held: Held) -> bool:
         return 0 < shape.frames * shape.frame_bits <= 8 * pixels.extent.length
     try:
         return held.shape is not None and archive.frames(held, [1, held.shape.frames]) is not None
+    except Superseded:
+        raise
     except NotFound:
         return False
 

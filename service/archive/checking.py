@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from service.archive.adopted import AdoptedFiles
+from service.archive.adopted import Adopted
 from service.archive.keys import OBJECT_KEY, OBJECTS, folder_of
 from service.archive.records import record_of
 from service.archive.reindexing import Pace
@@ -49,6 +49,7 @@ class Checking:
         readers: Executor,
         *,
         pace: Pace,
+        adopted: Adopted,
         quick: bool = False,
     ) -> None:
         """If `quick`, objects are not read: that they are there, their sizes and kept digests must do."""
@@ -57,7 +58,7 @@ class Checking:
         self._readers = readers
         self._pace = pace
         self._quick = quick
-        self._files = AdoptedFiles()
+        self._adopted = adopted
 
     def rows(self) -> Iterator[Checked]:
         """Each instance, its object compared with what its row says.
@@ -118,7 +119,7 @@ class Checking:
         return self._index.locate(Resource(held.key.study, held.key.series, held.key.instance))
 
     def _compare(self, held: Held) -> tuple[str, ...]:
-        source: Readable = self._files if held.place else self._store
+        source: Readable = self._adopted if held.place else self._store
         if not held.place and not held.object_key.startswith(f"{folder_of(held.key)}."):
             return (f"the row names an object of another instance, {held.object_key}",)
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.archive import reasons
-from service.archive.adopted import AdoptedFiles, forget_if_fallen
+from service.archive.adopted import Adopted
 from service.archive.keys import new_object_key
 from service.archive.port import Outcome, Refused, Stored
 from service.archive.records import record_of, warning_of
@@ -20,6 +20,7 @@ from service.dicom.errors import (
     Duplicate,
     IndexUnavailable,
     StoreUnavailable,
+    TooLarge,
     UpstreamFailed,
     WrongStudy,
 )
@@ -37,13 +38,18 @@ _log = logging.getLogger("isthmus.intake")
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits:
-    """How much an intake may hold: sizes in bytes, numbers of instances between commits of rows."""
+    """How much an intake may hold: sizes in bytes, numbers of instances between commits of rows.
+
+    An object has to arrive within `longest_s` seconds. A store may take its beginning for its age, and
+    `sweep` deletes what is old and has no row, which an object gets at its end only.
+    """
 
     header_limit: int
     batch_instances: int
     batch_bytes: int
     unwritten_bytes: int = 8 << 20
     headers_together: int = 256 << 20
+    longest_s: float = 12 * 3600.0
 
 
 @dataclass(slots=True)
@@ -53,6 +59,7 @@ class _Arriving:
     upload: Upload
     scan: Scan
     size: int = 0
+    begun: float = field(default_factory=time.monotonic)
     error: ArchiveError | None = None
     object_key: str = ""
 
@@ -122,6 +129,7 @@ class ObjectIntake:
         on_duplicate: OnDuplicate,
         study: str | None,
         budget: Budget | None = None,
+        adopted: Adopted | None = None,
     ) -> None:
         self._store = store
         self._index = index
@@ -130,6 +138,7 @@ class ObjectIntake:
         self._on_duplicate = on_duplicate
         self._study = study
         self._budget = budget
+        self._adopted = adopted or Adopted()
         self._arriving: _Arriving | None = None
         self._batch = _Batch()
         self._outcomes: list[Outcome | None] = []
@@ -162,6 +171,8 @@ class ObjectIntake:
             self._outcomes.append(_refusal(arriving.error, arriving.scan))
             return
         try:
+            if time.monotonic() - arriving.begun > self._limits.longest_s:
+                raise TooLarge("The object took too long to arrive; send it over a faster connection.")
             scanned = arriving.scan.finish()
             self._admit(scanned)
             known = self._known(scanned)
@@ -196,7 +207,7 @@ class ObjectIntake:
     def _known(self, scanned: Scanned) -> Outcome | None:
         """The outcome of an object whose row is there already, where no write can change it."""
         held = self._index.locate(Resource(scanned.key.study, scanned.key.series, scanned.key.instance))
-        if not held or forget_if_fallen(self._index, AdoptedFiles(), held):
+        if not held or self._adopted.forget_if_fallen(self._index, held):
             return None
         if held[0].digest == scanned.digest:
             return Stored(scanned.key, scanned.sop_class, warning_of(scanned), already=True)

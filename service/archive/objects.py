@@ -1,11 +1,10 @@
 """The archive that is the service: an object store and an index."""
 
 import threading
-from collections.abc import Buffer, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from service.archive.adopted import AdoptedFiles, OwnObjects
+from service.archive.adopted import Adopted, OwnObjects
 from service.archive.adopting import Adopting
 from service.archive.checking import Checked, Checking
 from service.archive.intake import IntakeLimits, ObjectIntake
@@ -13,13 +12,14 @@ from service.archive.keys import OBJECTS
 from service.archive.port import Intake, Outcome
 from service.archive.reindexing import Pace, Reindexed, Reindexing
 from service.archive.sweeping import Swept, drain, sweep
+from service.archive.versions import Candidate
 from service.dicom.errors import NotFound, ObjectMissing, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import Held
 from service.dicom.resource import Resource
 from service.index.port import Answer, Documents, FullIndex, OnDuplicate
-from service.store.port import FileRun, Lends, ObjectStore
+from service.store.port import FileRun, Lends, ObjectStore, Versions
 
 
 class ObjectArchive:
@@ -38,10 +38,12 @@ class ObjectArchive:
         on_duplicate: OnDuplicate = OnDuplicate.REFUSE,
         write_threads: int = 4,
         nearby: bool = True,
+        open_bucket: Callable[[str], Versions] | None = None,
     ) -> None:
+        """`open_bucket` opens buckets of which objects were adopted."""
         self._nearby = nearby
         self._store = OwnObjects(store)
-        self._adopted = AdoptedFiles()
+        self._adopted = Adopted(open_bucket)
         self._lender = store if isinstance(store, Lends) else None
         self._index = index
         self._limits = limits
@@ -99,6 +101,7 @@ class ObjectArchive:
             on_duplicate=self._on_duplicate,
             study=study,
             budget=self._budget,
+            adopted=self._adopted,
         )
 
     def findings(self, held: Held) -> tuple[str, ...]:
@@ -134,23 +137,36 @@ class ObjectArchive:
     def check(self, *, threads: int, quick: bool = False) -> Iterator[Checked]:
         """Compare rows with objects, then objects with rows; what was found of each."""
         with ThreadPoolExecutor(threads, thread_name_prefix="check") as readers:
-            checking = Checking(self._store, self._index, readers, pace=self._pace(threads), quick=quick)
+            checking = Checking(
+                self._store,
+                self._index,
+                readers,
+                pace=self._pace(threads),
+                adopted=self._adopted,
+                quick=quick,
+            )
             yield from checking.rows()
             yield from checking.objects()
 
+    @property
+    def adopted(self) -> Adopted:
+        """The objects that lie elsewhere."""
+        return self._adopted
+
     def adopt(
-        self, folder: Path, files: Iterable[Path], *, threads: int
-    ) -> Iterator[tuple[Path, Outcome | None]]:
-        """Enter `files`, which are below `folder`, where they lie; `None` for one that is known already."""
+        self, place: str, candidates: Iterable[Candidate], *, threads: int
+    ) -> Iterator[tuple[str, Outcome | None]]:
+        """Enter `candidates`, all below `place`, where they lie; `None` for one that is known already."""
         with ThreadPoolExecutor(threads, thread_name_prefix="adopt") as readers:
             yield from Adopting(
-                folder,
+                place,
+                self._adopted,
                 self._store,
                 self._index,
                 readers,
                 pace=self._pace(threads),
                 on_duplicate=self._on_duplicate,
-            ).run(files)
+            ).run(candidates)
 
     def count_objects(self) -> int:
         """How many objects the store has, orphans among them."""

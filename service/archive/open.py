@@ -1,12 +1,14 @@
 """From settings to an archive."""
 
+from functools import partial
+
 from service.archive.intake import IntakeLimits
 from service.archive.objects import ObjectArchive
 from service.index.open import is_nearby as index_is_nearby
 from service.index.open import open_index
 from service.index.port import OnDuplicate
 from service.settings import Settings
-from service.store.open import is_nearby, open_store
+from service.store.open import is_nearby, open_bucket, open_store
 
 
 def open_archive(settings: Settings) -> ObjectArchive:
@@ -26,5 +28,11 @@ def open_archive(settings: Settings) -> ObjectArchive:
         ),
         on_duplicate=OnDuplicate(settings.on_duplicate),
         write_threads=settings.write_threads,
+        open_bucket=partial(
+            open_bucket,
+            s3_endpoint=settings.s3_endpoint,
+            s3_client=settings.s3_client,
+            connections=settings.read_threads,
+        ),
         nearby=is_nearby(settings.store) and index_is_nearby(settings.index),
     )

@@ -199,7 +199,7 @@ class Encoder:
             if vr == "AT":
                 halves = [int(value[at : at + 4], 16) for value in values for at in (0, 4)]
                 return struct.pack(f"{self.form.order}{len(halves)}H", *halves)
-        except (ValueError, TypeError, OverflowError, struct.error):
+        except (ValueError, TypeError, LookupError, OverflowError, struct.error):
             return b""
         return self._encoded(vr, "\\".join([_written(vr, value) for value in values]))
 
@@ -234,6 +234,8 @@ def _is_tag(key: str) -> bool:
 def _number(value: object) -> int | float:
     if isinstance(value, str):
         return float(value) if "." in value or "e" in value.lower() else int(value)
+    if isinstance(value, float) and value.is_integer():  # some servers write all numbers with a point
+        return int(value)
     if isinstance(value, int | float):
         return value
     raise TypeError
@@ -254,7 +256,7 @@ def _written(vr: str, value: object) -> str:
     if type(value) is int:
         return str(value)
     if isinstance(value, float):
-        text = repr(value)
+        text = str(int(value)) if vr == "IS" and value.is_integer() else repr(value)
         digits = _LONGEST_DECIMAL
         while len(text) > _LONGEST_DECIMAL:
             digits -= 1

@@ -18,7 +18,7 @@ from service.dicom.attributes import (
     Attribute,
     Origin,
 )
-from service.dicom.errors import BadRequest, NotFound
+from service.dicom.errors import BadRequest, NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.matching import in_zone, matches
 from service.dicom.privates import as_asked
@@ -158,7 +158,7 @@ class MemoryIndex:
         with self._guard:
             row = self._rows.get(held.key)
         if row is None or row.number != held.row:
-            raise NotFound("The instance has been removed or replaced.")
+            raise Superseded("The instance has been removed or replaced.")
         table = row.record.frames
         if table is None:
             return None

@@ -106,7 +106,8 @@ class Index(Protocol):
     def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
         """The items of the given frames of encapsulated pixel data, counted from 1, in the order asked.
 
-        `None` if the instance has no frame table; `NotFound` for a number past its end.
+        `None` if the instance has no frame table; `NotFound` for a number past its end, `Superseded` if
+        the row is gone.
         """
         ...
 

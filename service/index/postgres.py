@@ -10,7 +10,7 @@ import orjson
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ProgrammingError, QueryCanceled
 
-from service.dicom.errors import NotFound
+from service.dicom.errors import NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
@@ -207,7 +207,7 @@ class PostgresIndex:
         first, size = [run[0] - 1 for run in runs], [(run[1] - run[0] + 2) * 8 for run in runs]
         rows = self._rows(_FRAMES, (first, size, held.row))
         if not rows:
-            raise NotFound("The instance has been removed or replaced.")
+            raise Superseded("The instance has been removed or replaced.")
         length = rows[0][0]
         if length is None:
             return None

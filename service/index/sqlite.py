@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import orjson
 
-from service.dicom.errors import IndexUnavailable, NotFound
+from service.dicom.errors import IndexUnavailable, NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
@@ -128,7 +128,7 @@ class SqliteIndex:
         with self._links.lent() as link, link.reading() as connection:
             row = connection.execute("SELECT table_length FROM instance WHERE id = ?", (held.row,)).fetchone()
             if row is None:
-                raise NotFound("The instance has been removed or replaced.")
+                raise Superseded("The instance has been removed or replaced.")
             length = row[0]
             if length is None:
                 return None

@@ -5,7 +5,7 @@ from pathlib import Path
 from service.environment import SettingError
 from service.store.local import LocalStore
 from service.store.memory import MemoryStore
-from service.store.port import ObjectStore
+from service.store.port import ObjectStore, Versions
 
 
 def is_nearby(url: str) -> bool:
@@ -33,3 +33,11 @@ def open_store(
 
         return S3Store(s3_options(path, endpoint=s3_endpoint, client=s3_client, connections=connections))
     raise SettingError(f"ISTHMUS_STORE must be file://PATH, s3://BUCKET/PREFIX or memory://; it is {url!r}.")
+
+
+def open_bucket(name: str, *, s3_endpoint: str, s3_client: str, connections: int) -> Versions:
+    """The objects of a bucket that is somebody else's. `SettingError` if it cannot be one."""
+    from service.store.s3.options import s3_options
+    from service.store.s3.store import S3Store
+
+    return S3Store(s3_options(name, endpoint=s3_endpoint, client=s3_client, connections=connections))

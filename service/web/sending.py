@@ -172,15 +172,14 @@ def _begin(
     block_size: int,
     steps: Steps,
     *,
-    lend: bool = False,
     work: bool = False,
 ) -> _Begun:
     for _ in range(_TRIES - 1):
         try:
-            return _try(make, asked, head, block_size, steps, lend, work)
+            return _try(make, asked, head, block_size, steps, lend=False, work=work)
         except Superseded:  # nothing has gone out: what took its place can go instead
             continue
-    return _try(make, asked, head, block_size, steps, lend, work)
+    return _try(make, asked, head, block_size, steps, lend=False, work=work)
 
 
 def _begin_if_short(
@@ -188,11 +187,14 @@ def _begin_if_short(
 ) -> _Begun | None:
     """As `_begin`, or `None` if making the body is not a matter of one short read."""
     begun = time.perf_counter()
-    body = make()
-    spend(steps, "index", begun)
-    if body.making is None and (body.bound is None or body.bound > block_size):
+    try:
+        body = make()
+        spend(steps, "index", begun)
+        if body.making is None and (body.bound is None or body.bound > block_size):
+            return None
+        return _try(lambda: body, asked, head, block_size, steps, lend=True, work=False)
+    except Superseded:  # what took its place is looked for where there is time for it
         return None
-    return _begin(lambda: body, asked, head, block_size, steps, lend=True)
 
 
 def _try(

@@ -185,8 +185,19 @@ def program(name: str) -> str | None:
 
 def processor_s(process: int) -> float:
     """The seconds of processor time that a process and its descendants have taken, as Linux counts them."""
+    ticks = sum(int(fields[11]) + int(fields[12]) for fields in _family(process).values())
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def descendants(process: int) -> list[int]:
+    """A process and all that came from it."""
+    return list(_family(process))
+
+
+def _family(process: int) -> dict[int, list[str]]:
+    """What Linux tells of a process and its descendants, behind their names, by number."""
     parents: dict[int, list[int]] = {}
-    taken: dict[int, int] = {}
+    told: dict[int, list[str]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -196,13 +207,15 @@ def processor_s(process: int) -> float:
             continue
         number = int(entry.name)
         parents.setdefault(int(fields[1]), []).append(number)
-        taken[number] = int(fields[11]) + int(fields[12])
-    total, left = 0, [process]
+        told[number] = fields
+    family: dict[int, list[str]] = {}
+    left = [process]
     while left:
         number = left.pop()
-        total += taken.get(number, 0)
+        if number in told:
+            family[number] = told[number]
         left += parents.get(number, [])
-    return total / os.sysconf("SC_CLK_TCK")
+    return family
 
 
 def idle_s() -> float:

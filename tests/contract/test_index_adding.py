@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from service.dicom.errors import NotFound
+from service.dicom.errors import NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import InstanceRecord, syntax_and_pixels
@@ -359,11 +359,11 @@ def test_native_pixels_have_no_frame_table(index: FullIndex, a_record: Builder) 
     assert index.frames(index.locate(Resource("1.1"))[0], [1]) is None
 
 
-def test_frames_of_a_removed_instance_are_not_found(index: FullIndex, a_record: Builder) -> None:
+def test_frames_of_a_removed_instance_are_found_to_be_gone(index: FullIndex, a_record: Builder) -> None:
     add(index, [a_record(frames=[10, 20, 30])])
     (held,) = index.locate(Resource("1.1"))
     index.remove(Resource("1.1"))
     add(index, [a_record(frames=[11, 21, 31])])
 
-    with pytest.raises(NotFound):
+    with pytest.raises(Superseded):
         index.frames(held, [1])

@@ -40,7 +40,6 @@ def test_memory_does_not_grow_with_the_size_of_what_is_stored_and_retrieved(
     after = peak(program.members())
 
     # then: memory has not grown by what they are larger, 192 MiB together
-    print(before>>20, stored>>20, after>>20)
     assert whole
     assert (stored - before) >> 20 < MARGIN >> 20
     assert (after - stored) >> 20 < MARGIN >> 20

@@ -284,10 +284,24 @@ def test_values_too_long_for_their_vr_are_unknown_in_explicit_vr():
     assert b"\x08\x00\x30\x10UN\0\0\x70\x11\x01\0xxx" in answer
 
 
+def test_whole_numbers_with_a_point_are_whole():
+    query = a_query("IMAGE", Rows=None, InstanceNumber=None, SliceThickness=None)
+    match = {
+        "00280010": {"vr": "US", "Value": [512.0]},
+        "00200013": {"vr": "IS", "Value": [7.0]},
+        "00180050": {"vr": "DS", "Value": [2.0]},
+    }
+
+    answer = decoded(a_writer(query).write(match))
+
+    assert (answer.Rows, answer.SliceThickness) == (512, 2)
+    assert answer["InstanceNumber"].value.original_string == "7"
+
+
 ODD: list[Any] = [
     None, [], "x", 7, {"Value": [1]}, {"vr": "??", "Value": ["a"]}, {"vr": "US", "Value": ["a", None]},
     {"vr": "AT", "Value": ["zzzzzzzz"]}, {"vr": "SQ", "Value": ["a", None, {"x": 1}]},
-    {"vr": "PN", "Value": [1, None]},
+    {"vr": "PN", "Value": [1, None]}, {"vr": "AT", "Value": [{}]},
     {"vr": "OB", "InlineBinary": "%%%"}, {"vr": "OB", "BulkDataURI": "x"}, {"vr": "LO", "Value": {"a": 1}},
     {"vr": "IS", "Value": [1.5, True, None]}, {"vr": "US", "Value": [70000]}, {"vr": 7},
 ]  # fmt: skip

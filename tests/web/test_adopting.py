@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service import __main__ as command
+from service.archive.adopted_files import files_as_they_are, place_of
 from service.archive.port import Refused, Stored
 from service.archive.sweeping import Swept
 from service.dicom.resource import Resource
@@ -37,7 +38,14 @@ def site(tmp_path):
 
 
 def adopt(site, folder: Path):
-    return [outcome for _, outcome in site.archive.adopt(folder, files_below([folder]), threads=2)]
+    return list(outcomes_of(site, folder).values())
+
+
+def outcomes_of(site, folder: Path):
+    """What becomes of each file, by its name."""
+    candidates = files_as_they_are(folder, files_below([folder]))
+    told = site.archive.adopt(place_of(str(folder)), candidates, threads=2)
+    return {Path(name).name: outcome for name, outcome in told}
 
 
 def one_file(folder: Path, name: str = "deep/1 %41.dcm", **attributes) -> tuple[Path, str]:
@@ -151,6 +159,19 @@ def test_a_file_that_is_not_there_as_it_was_is_404(site, folder, tmp_path, how):
     )
 
 
+def test_what_is_gone_of_a_study_does_not_keep_the_rest_from_being_had(site, folder):
+    study, other = new_uid(), a_ct()
+    path, _ = one_file(folder, "1", study=study)
+    stays, _ = one_file(folder, "2", study=study)
+    (folder / "3").write_bytes(other)
+    adopt(site, folder)
+    path.unlink()
+    answer = site.get(f"/studies/{study}", 'multipart/related; type="application/dicom"; transfer-syntax=*')
+    assert answer.status_code == 206
+    assert stays.read_bytes() in answer.content
+    assert len(site.get(f"/studies/{study}/metadata").json()) == 2
+
+
 def test_a_folder_on_the_way_that_became_a_link_is_not_followed(site, folder, tmp_path):
     path, url = one_file(folder)
     adopt(site, folder)
@@ -167,9 +188,7 @@ def test_links_are_not_adopted(site, folder, tmp_path):
     (folder / "link").symlink_to(secret)
     (folder / "inside").symlink_to(path)
     (folder / "more").symlink_to(outside)
-    outcomes = {
-        path.name: outcome for path, outcome in site.archive.adopt(folder, files_below([folder]), threads=1)
-    }
+    outcomes = outcomes_of(site, folder)
     assert isinstance(outcomes["1 %41.dcm"], Stored)
     assert {name for name, outcome in outcomes.items() if isinstance(outcome, Refused)} == {"link", "inside"}
     assert len(site.get("/instances").json()) == 1
