@@ -57,6 +57,6 @@ class AcceptedAssociation(Association):
             self._finish(f"rejected {answer.result}/{answer.source}/{answer.reason}", answer.encode())
             raise Over
         accepted, contexts = answer
-        self._write(accepted.encode())
+        self._outbox.write(accepted.encode())
         self._open(contexts, peer_longest=request.user.max_length, our_longest=accepted.user.max_length)
         self._acceptor.established(self)

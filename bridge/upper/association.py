@@ -5,8 +5,7 @@ import enum
 import socket
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Buffer, Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import AsyncIterator, Buffer, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from bridge.settings import Limits
@@ -15,13 +14,12 @@ from bridge.upper.command import Command, Operation, Tag
 from bridge.upper.deadline import Deadline
 from bridge.upper.messages import Assembler, AssociationLost, Message, NoResponse
 from bridge.upper.negotiation import Context
+from bridge.upper.outbox import Outbox
 from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
 
 RECEIVE_BYTES = 1 << 16
 _LINGER_BYTES = 1 << 20  # what a peer may still send after our last PDU
 _QUEUED_MESSAGES = 4
-_JOINED = 1 << 16  # bytes up to which a message is copied together
-_LEAST_TAKEN = 16 << 10  # bytes that a peer takes in a PDU's time, or it does not read
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -73,16 +71,15 @@ class Association(asyncio.BufferedProtocol):
         self._reader = PduReader(self, limits)
         self._assembler = Assembler(limits, self._deliver, self._settle)
         self._deadline = Deadline(self._on_deadline)
+        self._outbox = Outbox(
+            limits.pdu_s, is_open=lambda: self.is_open, abort=self.abort, rested=self._settle
+        )
         self._inbox: deque[Message] = deque()
         self._arrived: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
         self._serving: Message | None = None
         self._cancelled: set[int] = set()
         self._asking = False
-        self._sending = 0
         self._reading_paused = False
-        self._writing_paused = False
-        self._peer_longest = 0
         self._lingered = 0
         self._pdu_timed = 0
         self._last_message_id = 0
@@ -168,12 +165,11 @@ class Association(asyncio.BufferedProtocol):
         Raises `AssociationLost` if the association is over, or the peer takes next to nothing for a PDU's
         time.
         """
-        await self._push(self._message(context_id, command.encode(), data))
+        await self._outbox.send(context_id, command, (data,))
 
     async def send_many(self, context_id: int, command: Command, data_sets: Sequence[Buffer]) -> None:
         """Send one message for each of `data_sets`, all with the same command set, in one write."""
-        encoded = command.encode()
-        await self._push(piece for data in data_sets for piece in self._message(context_id, encoded, data))
+        await self._outbox.send(context_id, command, data_sets)
 
     async def send_stream(self, context_id: int, command: Command, blocks: AsyncIterator[Buffer]) -> None:
         """Send a message whose data set is still arriving as `blocks`.
@@ -181,30 +177,7 @@ class Association(asyncio.BufferedProtocol):
         Nothing goes out before the first block is there; command and first block make one write. If
         `blocks` raises after that, the association is aborted, since a message cannot be taken back.
         """
-        self._sending += 1
-        try:
-            held = memoryview(await anext(blocks, b""))
-            await self._push_stream(context_id, command.encode(), held, blocks)
-        finally:
-            self._sent()
-
-    async def _push_stream(
-        self, context_id: int, command: bytes, held: memoryview, blocks: AsyncIterator[Buffer]
-    ) -> None:
-        pieces: Iterable[bytes | memoryview] = self._packets(context_id, command, command=True)
-        try:
-            async for block in blocks:
-                even = len(held) & ~1  # a fragment has an even number of bytes (PS3.7 annex F)
-                if even:
-                    await self._push(chain(pieces, self._packets(context_id, held[:even], last=False)))
-                    pieces = ()
-                held = memoryview(block if even == len(held) else b"".join((held[even:], block)))
-        except AssociationLost:
-            raise
-        except BaseException:
-            self.abort("data set not to be had")
-            raise
-        await self._push(chain(pieces, self._packets(context_id, held)))
+        await self._outbox.stream(context_id, command, blocks)
 
     def abort(self, result: str, fault: Fault | None = None) -> None:
         """End the association at once; `fault` if the peer broke the rules of the upper layer."""
@@ -217,59 +190,6 @@ class Association(asyncio.BufferedProtocol):
         self._end("closed")
         if self._transport is not None:
             self._transport.abort()
-
-    def _message(self, context_id: int, command: bytes, data: Buffer | None) -> Iterator[bytes | memoryview]:
-        yield from self._packets(context_id, command, command=True)
-        if data is not None:
-            yield from self._packets(context_id, data)
-
-    def _packets(
-        self, context_id: int, payload: Buffer, *, command: bool = False, last: bool = True
-    ) -> Iterator[bytes | memoryview]:
-        return pdu.packets(context_id, payload, command=command, last=last, longest=self._peer_longest)
-
-    async def _push(self, pieces: Iterable[bytes | memoryview]) -> None:
-        """Write `pieces`, in one go if they are no more than a block; what follows it waits for the peer."""
-        if self._state is not State.OPEN:
-            raise AssociationLost
-        self._sending += 1
-        try:
-            blocks = pdu.blocks(pieces)
-            block = next(blocks, None)
-            while block:
-                following = next(blocks, None)
-                self._write_pieces(block)
-                try:
-                    await self._taken()
-                except asyncio.CancelledError:
-                    if following:
-                        self.abort("called off inside a message")
-                    raise
-                block = following
-        finally:
-            self._sent()
-
-    async def _taken(self) -> None:
-        """Return when there is little left that the peer has not taken; `AssociationLost` if it does not."""
-        while self._writing_paused and self._state is State.OPEN and self._transport is not None:
-            unsent = self._transport.get_write_buffer_size()
-            self._writable = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(self._limits.pdu_s):
-                    await self._writable
-            except TimeoutError:
-                if unsent - self._transport.get_write_buffer_size() < _LEAST_TAKEN:
-                    self.abort("peer does not read")
-            finally:
-                self._writable = None
-        if self._state is not State.OPEN:
-            raise AssociationLost
-
-    def _sent(self) -> None:
-        """No more is sent for now; the time in which nothing happens begins."""
-        self._sending -= 1
-        if not self._sending:
-            self._settle()
 
     async def _until(self, reached: Callable[[], bool], timeout_s: float | None) -> None:
         """Return when `reached` or nothing more will come; `NoResponse` after `timeout_s`."""
@@ -306,14 +226,16 @@ class Association(asyncio.BufferedProtocol):
 
     def _open(self, contexts: Mapping[int, Context], *, peer_longest: int, our_longest: int) -> None:
         self.contexts = self._assembler.contexts = contexts
-        self._peer_longest = peer_longest
+        self._outbox.longest = peer_longest
         self._reader.longest_value = our_longest or self._limits.pdata_bytes
         self._enter(State.OPEN)
 
     # What the connection says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = self._outbox.transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's is no subclass
         self.peer = (transport.get_extra_info("peername") or ("", 0))[:2]
         self._socket = transport.get_extra_info("socket")
         if self._socket is not None and self._socket.family != socket.AF_UNIX:
@@ -348,16 +270,15 @@ class Association(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end("lost")
         self._state = State.CLOSED
-        self._transport = self._socket = None
+        self._transport = self._outbox.transport = self._socket = None
         self._deadline.end()
         self._disconnected()
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        self._outbox.pause()
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
-        wake(self._writable)
+        self._outbox.resume()
 
     # What the reader finds.
 
@@ -373,7 +294,7 @@ class Association(asyncio.BufferedProtocol):
         if kind is not Kind.RELEASE_RQ:
             self._on_association_pdu(kind, body)
         elif self._state is State.RELEASING:  # both ask at once: answered, and theirs awaited (Sta9, Sta11)
-            self._write(pdu.release_rp())
+            self._outbox.write(pdu.release_rp())
         else:
             self._finish("released", pdu.release_rp())
             raise Over
@@ -395,27 +316,12 @@ class Association(asyncio.BufferedProtocol):
 
     # States, deadlines, flow.
 
-    def _write(self, encoded: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(encoded)
-
-    def _write_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
-        if self._transport is None:
-            return
-        if sum(map(len, pieces)) <= _JOINED:  # one copy is cheaper than many addresses
-            self._transport.write(b"".join(pieces))
-            return
-        self._transport.writelines(pieces)
-        if not self._writing_paused:
-            # asyncio's writelines forgets to pause the writer (until 3.13.1); this makes it look again
-            self._transport.set_write_buffer_limits()
-
     def _finish(self, result: str, last_words: bytes) -> None:
         """Send the last PDU and give the peer a moment to close the connection itself.
 
         Closing with unread bytes in the kernel would reset the connection and lose that PDU.
         """
-        self._write(last_words)
+        self._outbox.write(last_words)
         self._end(result)
         self._resume_reading()
         self._deadline.set(self._limits.linger_s)
@@ -427,7 +333,7 @@ class Association(asyncio.BufferedProtocol):
         self.result = result
         self._assembler.lose()
         wake(self._arrived)
-        wake(self._writable)
+        self._outbox.wake()
 
     def _settle(self) -> None:
         """Read or not, and until when, according to what has arrived and what was taken."""
@@ -465,7 +371,7 @@ class Association(asyncio.BufferedProtocol):
         if self._state is State.OPEN:
             if not self.is_idle:
                 self.abort("too slow", Fault.NOT_SPECIFIED)
-            elif not self._sending:
+            elif not self._outbox.busy:
                 self.abort("idle", Fault.NOT_SPECIFIED)
         elif self._state is State.CONNECTED:
             self._end("no request in time")

@@ -58,7 +58,7 @@ class RequestedAssociation(Association):
         self._enter(State.RELEASING)
         self._resume_reading()
         self._deadline.set(self._limits.linger_s)
-        self._write(pdu.release_rq())
+        self._outbox.write(pdu.release_rq())
         try:
             while self._releasing:
                 await self._move()
@@ -83,7 +83,7 @@ class RequestedAssociation(Association):
     def _connected(self) -> None:
         self._enter(State.REQUESTED)
         self._deadline.set(self._limits.artim_s)
-        self._write(self._request.encode())
+        self._outbox.write(self._request.encode())
 
     def _disconnected(self) -> None:
         wake(self._moved)
