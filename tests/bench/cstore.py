@@ -50,8 +50,9 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
                 name = f"{orthanc.NAME} ×{count}"
                 sides[name] = partial(_send, rig, scu, other, count)
                 pairs.append((f"storescu, {count} associations", f"{_OURS} ×{count}", name))
+            untuned = stack.enter_context(orthanc.orthanc(rig, environ={})).dicom_port
             sides[f"{_OURS}, {_NAGLE}"] = partial(_send, rig, scu, bridge, 1, environ={})
-            sides[f"{orthanc.NAME}, {_NAGLE}"] = partial(_send, rig, scu, other, 1, environ={})
+            sides[f"{orthanc.NAME}, {_NAGLE}"] = partial(_send, rig, scu, untuned, 1, environ={})
             pairs.append(("storescu with Nagle", f"{_OURS}, {_NAGLE}", f"{orthanc.NAME}, {_NAGLE}"))
         else:
             yield Skipped(NAME, orthanc.NAME, "orthanc and orthanc-dicomweb are not installed")

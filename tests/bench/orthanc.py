@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,11 @@ def _plugin() -> str | None:
 
 
 @contextlib.contextmanager
-def orthanc(rig: Rig, modalities: dict[str, tuple[str, int]] | None = None) -> Iterator[Orthanc]:
+def orthanc(
+    rig: Rig,
+    modalities: Mapping[str, tuple[str, int]] | None = None,
+    environ: Mapping[str, str] = DCMTK_ENVIRON,
+) -> Iterator[Orthanc]:
     """Orthanc without Nagle's delays; `modalities` are AE titles and ports of this machine, by name."""
     folder, port, dicom_port = rig.new_folder("orthanc"), free_port(), free_port()
     configuration = folder / "orthanc.json"
@@ -67,6 +71,6 @@ def orthanc(rig: Rig, modalities: dict[str, tuple[str, int]] | None = None) -> I
     )
     binary = program("Orthanc") or "Orthanc"
     command = [binary, str(configuration)]
-    with running(command, folder / "orthanc.log", DCMTK_ENVIRON) as process:
+    with running(command, folder / "orthanc.log", environ) as process:
         until(lambda: answers(port, "/system"), process, "Orthanc")
         yield Orthanc(port, dicom_port, process.pid)
