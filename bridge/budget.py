@@ -17,10 +17,18 @@ class Budget:
         """Bytes that nobody holds."""
         return self._left
 
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether nobody waits, and so many bytes are left."""
+        return not self._waiting and min(size_bytes, self._size) <= self._left
+
+    async def room(self, size_bytes: int) -> "Room":
+        """Wait for so many bytes."""
+        return Room(self, await self.take(size_bytes))
+
     async def take(self, size_bytes: int) -> int:
         """Wait for so many bytes; how many they are, to be given back by `give`."""
         size = min(size_bytes, self._size)
-        if size <= self._left and not self._waiting:
+        if self.has_room(size_bytes):
             self._left -= size
             return size
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -46,3 +54,22 @@ class Budget:
             size, turn = self._waiting.popleft()
             self._left -= size
             turn.set_result(None)
+
+
+class Room:
+    """Bytes of a budget that are somebody's until they are given back."""
+
+    def __init__(self, budget: Budget, size_bytes: int) -> None:
+        self._budget = budget
+        self._size = size_bytes
+
+    def narrow(self, size_bytes: int) -> None:
+        """Give back what is beyond `size_bytes`."""
+        surplus = self._size - size_bytes
+        if surplus > 0:
+            self._size = size_bytes
+            self._budget.give(surplus)
+
+    def close(self) -> None:
+        """Give back all that is left."""
+        self.narrow(0)

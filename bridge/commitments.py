@@ -217,7 +217,7 @@ class Commitments:
     async def _decide(self, transaction: Transaction) -> None:
         """Ask the archive until it can say what it holds, for a bounded time."""
         chosen = self._chosen
-        until = min(transaction.received_at, time.time()) + chosen.search_s
+        until = time.monotonic() + chosen.search_s  # after a restart too: the archive may come up later
         pause_s = chosen.search_delay_s
         while True:
             try:
@@ -226,7 +226,7 @@ class Commitments:
                     transaction.decide(await classes_of(instances, self._search))
                 return
             except ArchiveError as error:
-                last = isinstance(error, NotSearchable) or time.time() > until
+                last = isinstance(error, NotSearchable) or time.monotonic() > until
                 log.warning("transaction=%s undecided: %s", transaction.request.transaction, error)
                 if last:
                     transaction.fail()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 
+from bridge.budget import Room
 from bridge.retrieving import ArchiveFailed, Arrived, Objects
 from bridge.routes import Listed, passes
 from bridge.settings import RetrieveSettings
@@ -18,6 +19,7 @@ log = logging.getLogger("isthmus.retrieve")
 _LOOK_S = 0.1  # between two looks for a cancel while the archive is waited for
 
 type Ready = tuple[Listed, Arrived | ArchiveError]
+type Begun = tuple[Listed, asyncio.Task[Arrived], Room]
 type Lands = Callable[[Listed, str], bool]
 """Whether an instance can be sent in a transfer syntax."""
 
@@ -74,7 +76,9 @@ class Fetching:
             except (NotAcceptable, ArchiveFailed) as error:  # some call it a failure of theirs
                 refusal = error
                 continue
-            if self._lands(listed, arrived.head.syntax):
+            if not arrived.is_instance(listed.sop_class, listed.key.instance):
+                refusal = ArchiveFailed("The archive sent another instance than it was asked for.")
+            elif self._lands(listed, arrived.head.syntax):
                 return arrived
             await arrived.close()
         raise refusal
@@ -107,7 +111,11 @@ class Fetching:
             async with aclosing(self._objects.many(resource)) as answer:
                 async for arrived in answer:
                     one = awaited.pop(arrived.head.sop_instance, None)
-                    if one is None or not self._lands(one, arrived.head.syntax):
+                    if (
+                        one is None
+                        or not arrived.is_instance(one.sop_class, one.key.instance)
+                        or not self._lands(one, arrived.head.syntax)
+                    ):
                         await arrived.close()
                         continue
                     had.add(one.key.instance)
@@ -117,24 +125,37 @@ class Fetching:
         return [(one, asked) for one, asked in members if one.key.instance not in had]
 
     async def _singly(self, wanted: Iterable[tuple[Listed, tuple[str, ...]]]) -> None:
-        """Fetch instances one by one, several at a time, and hand them on in their order."""
-        under_way: deque[tuple[Listed, asyncio.Task[Arrived]]] = deque()
+        """Fetch instances one by one, several at a time, and hand them on in their order.
+
+        Room for each is taken before it is asked for, so that none waits for what those behind it hold.
+        """
+        under_way: deque[Begun] = deque()
         try:
             for one, asked in wanted:
-                under_way.append((one, asyncio.create_task(self.again(one, asked))))
-                if len(under_way) >= self._settings.in_flight:
+                while under_way and (
+                    len(under_way) >= self._settings.in_flight or not self._objects.has_room
+                ):
                     await self._hand_on(*await _first(under_way))
                     under_way.popleft()
+                room = await self._objects.room()
+                under_way.append((one, asyncio.create_task(self._into(room, one, asked)), room))
             while under_way:
                 await self._hand_on(*await _first(under_way))
                 under_way.popleft()
         finally:
-            for _, task in under_way:
+            for _, task, room in under_way:
                 task.cancel()
-            for _, task in under_way:
+                room.close()
+            for _, task, _ in under_way:
                 results = await asyncio.gather(task, return_exceptions=True)
                 if isinstance(results[0], Arrived):
                     await results[0].close()
+
+    async def _into(self, room: Room, listed: Listed, asked: Iterable[str]) -> Arrived:
+        arrived = await self.again(listed, asked)
+        room.narrow(0 if arrived.whole is None else len(arrived.whole))
+        arrived.room = room
+        return arrived
 
     async def _hand_on(self, listed: Listed, arrived: Arrived | ArchiveError) -> None:
         try:
@@ -144,11 +165,12 @@ class Fetching:
             raise
 
 
-async def _first(under_way: deque[tuple[Listed, asyncio.Task[Arrived]]]) -> Ready:
-    one, task = under_way[0]
+async def _first(under_way: deque[Begun]) -> Ready:
+    one, task, room = under_way[0]
     try:
         return one, await asyncio.shield(task)
     except ArchiveError as error:
+        room.close()
         return one, error
 
 

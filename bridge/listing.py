@@ -8,7 +8,7 @@ from bridge.remote import RemoteArchive
 from bridge.routes import Listed
 from bridge.searching import Match, pages
 from service.dicom.criteria import Manner, read_key
-from service.dicom.errors import TooMany
+from service.dicom.errors import TooMany, UpstreamFailed
 from service.dicom.query import Query
 from service.dicom.resource import InstanceKey, Level, is_uid
 from service.dicom.retrieval import Wanted
@@ -35,7 +35,7 @@ async def listed(archive: RemoteArchive, wanted: Wanted) -> list[Listed]:
             async for page in matches:
                 for match in page:
                     one = _listed(match, query, known)
-                    if one is not None:
+                    if one.key.series in (wanted.series or (one.key.series,)):
                         found.setdefault(one.key, one)
                 if len(found) > MOST:
                     raise TooMany(f"A retrieval may have {MOST} instances at most.")
@@ -79,13 +79,16 @@ async def _studies(archive: RemoteArchive, wanted: Wanted) -> list[str]:
     return list(found)
 
 
-def _listed(match: Match, query: Query, known: dict[tuple[str, ...], tuple[str, ...]]) -> Listed | None:
-    """One match; `None` if it does not say which instance it is. `known` holds lists that come often."""
+def _listed(match: Match, query: Query, known: dict[tuple[str, ...], tuple[str, ...]]) -> Listed:
+    """One match; `UpstreamFailed` if it does not say which instance it is, since then not all would be told.
+
+    `known` holds lists that come often.
+    """
     study = query.study or next(_uids(match, _STUDY), "")
     series = query.series or next(_uids(match, _SERIES), "")
     instance = next(_uids(match, _SOP_INSTANCE), "")
     if not (study and series and instance):
-        return None
+        raise UpstreamFailed("The archive has a match that does not say which instance it is.")
     syntaxes = tuple(_uids(match, _SYNTAXES))
     sop_class = next(_uids(match, _SOP_CLASS), "")
     return Listed(InstanceKey(study, series, instance), sop_class, known.setdefault(syntaxes, syntaxes))

@@ -6,9 +6,10 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from bridge.bodies import Body
-from bridge.budget import Budget
+from bridge.budget import Budget, Room
 from bridge.http1 import ConnectionLost
 from bridge.remote import Incoming, RemoteArchive
+from bridge.scp.identity import Verdict, compare
 from bridge.settings import RetrieveSettings
 from service.dicom.errors import (
     ArchiveError,
@@ -21,13 +22,15 @@ from service.dicom.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from service.dicom.media import DICOM, MULTIPART
+from service.dicom.media import DICOM, MULTIPART, content_type
 from service.dicom.part10 import FileHead, read_file_head
 from service.dicom.resource import InstanceKey, Resource
+from service.dicom.syntaxes import BY_UID
 
 _BUSY = frozenset((429, 503))
 _TRIES = 3  # of an instance, where others are answered
 _RESUMES = 3  # of one instance
+_BEGINNING = 1 << 16  # bytes of a data set in which its UIDs stand
 _RANGE = re.compile(r"bytes (\d{1,20})-\d{1,20}/(?:\d{1,20}|\*)")
 
 
@@ -35,11 +38,16 @@ class ArchiveFailed(UpstreamFailed):
     """The archive has answered, and did not send what it was asked for."""
 
 
+class _BrokenOff(ConnectionLost):
+    """The archive had begun to send."""
+
+
 class Arrived:
     """One DICOM object: `head` is its file meta information, what follows is its data set.
 
     `whole` is that data set, or `None` where it is larger than what is held: then it can be read once,
-    by `blocks`, which raises `UpstreamFailed` if it breaks off for good. Who has it closes it.
+    by `blocks`, which raises `UpstreamFailed` if it breaks off for good. Who has it closes it, and so gives
+    back its `room`.
     """
 
     def __init__(
@@ -48,16 +56,26 @@ class Arrived:
         whole: memoryview | None,
         rest: AsyncGenerator[bytes] | None = None,
         *,
-        held: int = 0,
-        budget: Budget | None = None,
+        beginning: bytes = b"",
         begun: Body | None = None,
     ) -> None:
         self.head = head
         self.whole = whole
+        self.room: Room | None = None
         self._rest = rest
+        self._beginning = beginning
         self._begun = begun
-        self._held = held
-        self._budget = budget
+
+    def is_instance(self, sop_class: str, sop_instance: str) -> bool:
+        """Whether it is what it is taken for: its data set says so, else its file meta information."""
+        syntax = BY_UID.get(self.head.syntax)
+        if syntax is not None:
+            start = self._beginning if self.whole is None else bytes(self.whole[:_BEGINNING])
+            complete = self.whole is not None and len(self.whole) <= _BEGINNING
+            verdict = compare(start, syntax, sop_class, sop_instance, whole=complete)
+            if verdict in (Verdict.SAME, Verdict.DIFFERENT):
+                return verdict is Verdict.SAME
+        return self.head.sop_instance in ("", sop_instance)
 
     def blocks(self) -> AsyncIterator[bytes]:
         """The data set of an object that is not whole, as it arrives."""
@@ -70,9 +88,8 @@ class Arrived:
             await self._rest.aclose()
         if self._begun is not None:
             self._begun.close()  # which a generator that was never begun has not done
-        if self._budget is not None:
-            self._budget.give(self._held)
-            self._budget = None
+        if self.room is not None:
+            self.room.close()
 
 
 class Objects:
@@ -88,14 +105,27 @@ class Objects:
     async def one(self, key: InstanceKey, syntax: str) -> Arrived:
         """An instance in a transfer syntax, `*` for the stored one.
 
-        It is there to its end if it is no larger than `whole_bytes`. Raises `NotFound`, `NotAcceptable` if it
-        cannot be had so, `NotAuthorized`, `Busy`, `BadRequest` or `NotDicom` for an answer that makes no
-        sense, `ArchiveFailed`, `UpstreamFailed` or `UpstreamTimeout`.
+        It is there to its end if it is no larger than `whole_bytes`, for which the caller has `room`. Raises
+        `NotFound`, `NotAcceptable` if it cannot be had so, `NotAuthorized`, `Busy`, `ArchiveFailed`,
+        `BadRequest` or `NotDicom` for an answer that makes no sense, `UpstreamFailed` or `UpstreamTimeout`.
         """
         try:
             return await self._one(key, syntax)
         except ConnectionLost:
+            pass
+        try:
             return await self._one(key, syntax)
+        except _BrokenOff as broken:  # it is there, and cannot send this one
+            raise ArchiveFailed(str(broken)) from broken
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `room` would not wait."""
+        return self._budget.has_room(self._settings.whole_bytes)
+
+    async def room(self) -> Room:
+        """Room for one instance: whoever fetches several takes it in the order in which they are wanted."""
+        return await self._budget.room(self._settings.whole_bytes)
 
     async def many(self, resource: Resource) -> AsyncGenerator[Arrived]:
         """The instances of a study or series as they are stored, each whole, in the archive's order.
@@ -109,15 +139,17 @@ class Objects:
                 size = body.part_length
                 if size is not None and size > self._settings.whole_bytes:
                     raise TooLarge("An instance is larger than what is held.")
-                held = await self._budget.take(self._settings.whole_bytes if size is None else size)
+                room = await self._budget.room(self._settings.whole_bytes if size is None else size)
                 try:
                     content = await body.until(self._settings.whole_bytes)
                     if not body.part_ended:
                         raise TooLarge("An instance is larger than what is held.")
-                    arrived = self._whole(content, held)
+                    arrived = _whole(content, size)
                 except BaseException:
-                    self._budget.give(held)
+                    room.close()
                     raise
+                room.narrow(sum(map(len, content)))
+                arrived.room = room
                 yield arrived
         finally:
             incoming.close()
@@ -126,40 +158,26 @@ class Objects:
         incoming = await self._open_instance(key, syntax)
         kept = False
         try:
+            if incoming.status == 206 and "content-range" in incoming.headers:
+                raise ArchiveFailed("The archive sent a range that nobody asked for.")
             body = Body(incoming)
             if not await body.begin():
                 raise NotFound("The archive sent no instance.")
             size = body.part_length
+            content: list[memoryview] = []
             if size is None or size <= self._settings.whole_bytes:
-                held = await self._budget.take(self._settings.whole_bytes if size is None else size)
-                try:
-                    content = await body.until(self._settings.whole_bytes)
-                    if body.part_ended:
-                        await body.finish()
-                        return self._whole(content, held)
-                except BaseException:
-                    self._budget.give(held)
-                    raise
-                self._budget.give(held)
-            else:
-                content = []
+                content = await body.until(self._settings.whole_bytes)
+                if body.part_ended:
+                    await body.finish()
+                    return _whole(content, size)
             arrived = await self._streamed(key, syntax, body, content)
             kept = True
             return arrived
+        except ConnectionLost as lost:
+            raise _BrokenOff(str(lost)) from lost
         finally:
             if not kept:
                 incoming.close()
-
-    def _whole(self, content: list[memoryview], held: int) -> Arrived:
-        joined = b"".join(content)
-        head = read_file_head(joined)
-        if head is None:
-            raise BadRequest("The archive sent no DICOM object.")
-        surplus = held - len(joined)
-        if surplus > 0:
-            self._budget.give(surplus)
-            held -= surplus
-        return Arrived(head, memoryview(joined)[head.data_offset :], held=held, budget=self._budget)
 
     async def _streamed(
         self, key: InstanceKey, syntax: str, body: Body, content: list[memoryview]
@@ -171,13 +189,16 @@ class Objects:
             if not more:
                 raise BadRequest("The archive sent no DICOM object.")
             begun += b"".join(more)
+        while len(begun) < head.data_offset + _BEGINNING and (more := await body.next()):
+            begun += b"".join(more)
+        beginning = begun[head.data_offset : head.data_offset + _BEGINNING]
         rest = self._rest(key, syntax, body, begun, head.data_offset)
-        return Arrived(head, None, rest, begun=body)
+        return Arrived(head, None, rest, beginning=beginning, begun=body)
 
     async def _rest(
         self, key: InstanceKey, syntax: str, body: Body, begun: bytes, offset: int
     ) -> AsyncGenerator[bytes]:
-        received = len(begun)
+        received, told = len(begun), body.part_length
         resumes = 0
         try:
             if len(begun) > offset:
@@ -193,6 +214,8 @@ class Objects:
                     body = await self._resumed(key, syntax, body, received)
                     continue
                 if not blocks:
+                    if told is not None and received < told:
+                        raise ArchiveFailed(_SHORT)
                     return
                 received += sum(map(len, blocks))
                 yield b"".join(blocks)
@@ -225,23 +248,31 @@ class Objects:
     ) -> Incoming:
         headers = {"Accept": _accept(syntax, plain=self._takes_plain), **(more or {})}
         try:
-            return await self._open(key.path, headers)
+            return _framed(await self._open(key.path, headers))
         except NotAcceptable:
             if not self._takes_plain:
                 raise
         # Some servers know nothing but multiparts, and one media range at a time.
         headers["Accept"] = _accept(syntax, plain=False)
-        incoming = await self._open(key.path, headers)
+        incoming = _framed(await self._open(key.path, headers))
         self._takes_plain = False
         return incoming
 
     async def _open(self, path: str, headers: Mapping[str, str], *, patient: bool = True) -> Incoming:
-        """The answer to a GET, with a body; a busy archive is waited for if `patient`."""
+        """The answer to a GET, with a body; an archive that is busy, or away, is waited for if `patient`."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         tries = 0
         while True:
-            incoming = await self._archive.open(path, headers)
+            try:
+                incoming = await self._archive.open(path, headers)
+            except (ConnectionLost, UpstreamTimeout):
+                raise
+            except UpstreamFailed:  # nobody listens, for now
+                if not patient or loop.time() - begun >= self._settings.busy_s:
+                    raise
+                await asyncio.sleep(_wait_s({}, self._settings.busy_delay_s))
+                continue
             if incoming.status in (200, 206):
                 self._answered_at = loop.time()
                 return incoming
@@ -252,6 +283,29 @@ class Objects:
             if tries == _TRIES and self._answered_at > begun:  # busy with this instance only
                 raise ArchiveFailed("The archive is there and does not send the instance.")
             await asyncio.sleep(_wait_s(incoming.headers, self._settings.busy_delay_s))
+
+
+_SHORT = "The archive sent less of an instance than it had said."
+
+
+def _whole(content: list[memoryview], told: int | None) -> Arrived:
+    """An object that is there to its end; `told` is how long it should be."""
+    joined = b"".join(content)
+    if told is not None and len(joined) < told:
+        raise ArchiveFailed(_SHORT)
+    head = read_file_head(joined)
+    if head is None:
+        raise BadRequest("The archive sent no DICOM object.")
+    return Arrived(head, memoryview(joined)[head.data_offset :])
+
+
+def _framed(incoming: Incoming) -> Incoming:
+    """An answer that shows where it ends, other than by the end of the connection, which may come early."""
+    kind, _ = content_type(incoming.headers.get("content-type", ""))
+    if kind != MULTIPART and not incoming.headers.keys() & {"content-length", "transfer-encoding"}:
+        incoming.close()
+        raise NotAcceptable("The archive does not tell where an instance ends.")
+    return incoming
 
 
 def _accept(syntax: str, *, plain: bool) -> str:

@@ -1,13 +1,20 @@
-"""`python -m tests.s3_program FOLDER`: the S3 double as a program, for pods that share a bucket."""
+"""`python -m tests.s3_program FOLDER SECONDS`: the S3 double as a program, for pods that share a bucket.
 
+What changes something takes up to so many seconds to come, and its answer to go, as where S3 is far away.
+"""
+
+import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.s3_double import ACCESS, BUCKET, SECRET, Request, S3Double
 from tests.s3_serving import serving
@@ -20,6 +27,44 @@ class _Forgotten(list[Request]):
 
     def append(self, item: Request, /) -> None:
         return
+
+
+class _Far:
+    """The double behind a line that takes its time; what a client does not wait for is not done."""
+
+    def __init__(self, double: S3Double, slow_s: float) -> None:
+        self._double, self._slow_s = double, slow_s
+        self._chance = random.Random(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self._pass()
+            await send(message)
+
+        if scope["method"] in ("GET", "HEAD"):
+            await self._double(scope, receive, send)
+            return
+        messages = [await receive()]
+        while messages[-1].get("more_body"):
+            messages.append(await receive())
+
+        async def again() -> Message:
+            return messages.pop(0) if messages else await receive()
+
+        if not await self._left(receive):
+            await self._double(scope, again, sent)
+
+    async def _left(self, receive: Receive) -> bool:
+        """Whether the client leaves while its request is on its way."""
+        try:
+            await asyncio.wait_for(receive(), self._chance.uniform(0, self._slow_s))
+        except TimeoutError:
+            return False
+        return True
+
+    async def _pass(self) -> None:
+        await asyncio.sleep(self._chance.uniform(0, self._slow_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +105,13 @@ class Bucket:
 
 
 @contextmanager
-def a_bucket(folder: Path) -> Iterator[Bucket]:
-    """A bucket on files below `folder`, which is made; its server ends with the block, or with the test."""
+def a_bucket(folder: Path, *, slow_s: float = 0.0) -> Iterator[Bucket]:
+    """A bucket on files below `folder`, which is made; its server ends with the block, or with the test.
+
+    What changes something takes up to `slow_s` seconds to come, and so does its answer.
+    """
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.s3_program", str(folder)],
+        [sys.executable, "-m", "tests.s3_program", str(folder), str(slow_s)],
         cwd=_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -82,7 +130,7 @@ def main() -> None:
     """Serve until the parent has gone, or closes the pipe."""
     double = S3Double(Path(sys.argv[1]))
     double.seen = _Forgotten()
-    with serving(double) as address:
+    with serving(_Far(double, float(sys.argv[2]))) as address:
         sys.stdout.write(f"{address}\n")
         sys.stdout.flush()
         sys.stdin.read()

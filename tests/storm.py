@@ -38,7 +38,7 @@ class Subject:
 def subjects(chance: random.Random, *, large: int) -> list[Subject]:
     """Three studies of which nothing is deleted and three others; `large` is the size of some frames."""
     made = []
-    for study, series, number in itertools.product(range(6), range(2), range(4)):
+    for study, series, number in itertools.product(range(6), range(2), range(3)):
         uid = f"2.25.88.{study}"
         size = large if (study % 3, series, number) == (0, 0, 0) else 32
         pixels = [chance.randbytes(size) for _ in range(2)]

@@ -69,7 +69,7 @@ class _Found:
     """An object that was read, and its row."""
 
     record: InstanceRecord
-    age_s: float
+    is_young: bool
 
 
 class Reindexing:
@@ -157,7 +157,9 @@ class Reindexing:
             found = self._examine(key)
             if not key.startswith(f"{folder_of(found.scanned.key)}."):
                 return Reindexed(key, Fate.UNREADABLE, "The object is another one than its name says.")
-            return _Found(record_of(found.scanned, found.size, key, digest=found.digest), age_s)
+            return _Found(
+                record_of(found.scanned, found.size, key, digest=found.digest), age_s < _SETTLED_AFTER_S
+            )
         except ObjectMissing:
             return Reindexed(key, Fate.GONE)
         except StoreUnavailable as error:
@@ -184,6 +186,9 @@ class Reindexing:
         """Make the rows of a batch, and take those back whose objects went meanwhile."""
         for on_duplicate, found in itertools.groupby(batch, key=self._policy):
             some = list(found)
+            if on_duplicate is None:
+                self._told += [Reindexed(one.record.object_key, Fate.SECOND) for one in some]
+                continue
             outcomes = self._index.add([one.record for one in some], on_duplicate=on_duplicate)
             entered: list[_Found] = []
             for one, outcome in zip(some, outcomes, strict=True):
@@ -193,25 +198,27 @@ class Reindexing:
                     continue
                 same = outcome.added is Added.SAME and outcome.doomed is None  # entered by somebody else
                 self._told.append(Reindexed(key, Fate.KNOWN if same else Fate.SECOND))
-            young = [one for one in entered if one.age_s < _SETTLED_AFTER_S]
-            missing = self._missing(one.record for one in young)
+            missing = self._missing(one.record for one in entered if one.is_young)
             for one in entered:
                 gone = one.record.object_key in missing
                 self._told.append(Reindexed(one.record.object_key, Fate.GONE if gone else Fate.ENTERED))
 
-    def _policy(self, one: _Found) -> OnDuplicate:
-        """What becomes of a row that is there already: it came first, unless its object is the younger one.
+    def _policy(self, one: _Found) -> OnDuplicate | None:
+        """How an object is entered: a row that is there stays, unless `replace` and its object is the older.
 
-        An instance that has a row was acknowledged, so that only the policy `replace` lets another object
-        have it.
+        An instance that has a row was acknowledged, so that no other policy lets another object have it.
+        `None` for one that is to be left alone: whoever is storing it may be about to let it have the row.
         """
-        if self._on_duplicate is not OnDuplicate.REPLACE:
+        replaces = self._on_duplicate is OnDuplicate.REPLACE
+        if not (replaces or one.is_young):
             return OnDuplicate.KEEP
-        key = one.record.key
+        key, object_key = one.record.key, one.record.object_key
         held = self._index.locate(Resource(key.study, key.series, key.instance))
-        if held and (held[0].place or upload_of(held[0].object_key) > upload_of(one.record.object_key)):
-            return OnDuplicate.KEEP
-        return OnDuplicate.REPLACE
+        if not held or held[0].object_key == object_key:
+            return OnDuplicate.REPLACE if replaces else OnDuplicate.KEEP
+        if replaces and not held[0].place and upload_of(held[0].object_key) < upload_of(object_key):
+            return OnDuplicate.REPLACE
+        return None if one.is_young else OnDuplicate.KEEP
 
     def _missing(self, records: Iterable[InstanceRecord]) -> set[str]:
         """The keys of objects that are gone: they got a row, were deleted, and have one again by us."""

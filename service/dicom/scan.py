@@ -92,7 +92,8 @@ class Scan:
         self._skip = 0
         self._fragment_scan: FragmentScan | None = None
         self._fragments: Fragments | None = None
-        self._extended_table: bytearray | None = None
+        self._extended_table = bytearray()
+        self._collects = False  # the value that is passed over is the Extended Offset Table
         self._pixels: PixelPlace | None = None
 
     def push(self, block: memoryview) -> None:
@@ -166,7 +167,7 @@ class Scan:
     @property
     def passable(self) -> int:
         """How many of the bytes that follow tell nothing but the digest, and need not be pushed for it."""
-        if self._inflater is not None or self._extended_table is not None:
+        if self._inflater is not None or self._collects:
             return 0
         return self._skip if self._fragment_scan is None else self._fragment_scan.passable
 
@@ -207,7 +208,7 @@ class Scan:
 
     def _take_value(self, view: memoryview) -> memoryview:
         step = min(self._skip, len(view))
-        if self._extended_table is not None:
+        if self._collects:
             self._extended_table += view[:step]
         self._skip -= step
         self._base += step
@@ -295,7 +296,7 @@ class Scan:
 
     def _pass(self, bulk: Bulk) -> None:
         """Note the value that begins at the present place and is about to be passed over."""
-        self._extended_table = None
+        self._collects = False
         if bulk.tag in _PIXEL_DATA and self._pixels is None:
             extent = Extent(self._base, bulk.length or 0)
             self._pixels = PixelPlace(bulk.tag, bulk.vr, extent, encapsulated=bulk.length is None)
@@ -303,8 +304,7 @@ class Scan:
             self._fragment_scan = FragmentScan(self._base)
             return
         self._skip = bulk.length
-        if bulk.tag == _EXTENDED_OFFSET_TABLE and bulk.length <= _MAX_EXTENDED_TABLE:
-            self._extended_table = bytearray()
+        self._collects = bulk.tag == _EXTENDED_OFFSET_TABLE and bulk.length <= _MAX_EXTENDED_TABLE
 
     def _scanned(self, head: FileHead, syntax: Syntax, walker: Walker, content: Digest) -> Scanned:
         findings = list(walker.findings)
@@ -319,7 +319,7 @@ class Scan:
                 raise NotDicom("Compressed pixel data stand in a transfer syntax that does not allow them.")
             findings.append("The pixel data are not in the form of the transfer syntax.")
         if self._fragments is not None and shape is not None:
-            table = bytes(self._extended_table or b"") or _inline_table(walker)
+            table = bytes(self._extended_table) or _inline_table(walker)
             frames = frame_table(self._fragments, shape.frames, syntax, table)
             if frames is None and syntax.media_type and not syntax.media_type.startswith("video/"):
                 findings.append("The frames of the encapsulated pixel data cannot be told apart.")

@@ -60,7 +60,11 @@ def _migrated(session: Session, files: Sequence[SchemaFile]) -> int:
                     session.connection.execute(file.sql.encode())
                     session.run("INSERT INTO schema_step VALUES (?, ?)", (file.number, file.oldest))
         session.run("INSERT INTO state VALUES ('era', ?) ON CONFLICT (name) DO NOTHING", (new_era(),))
-    except (errors.LockNotAvailable, errors.DuplicateTable) as cause:
+    except (
+        errors.LockNotAvailable,
+        errors.DuplicateTable,
+        errors.DuplicateObject,
+    ) as cause:  # or its row type
         raise _Later from cause
     return int(session.one(_ERA))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.archive import intake
+from service.archive import records
 from service.dicom.classes import OF_NO_PATIENT
 from service.dicom.errors import IndexUnavailable, StoreUnavailable
 from service.index.port import OnDuplicate
@@ -335,7 +335,7 @@ def test_a_fault_is_a_processing_failure(site, monkeypatch):
     def fail(_: Any) -> None:
         raise ValueError("Doe^Jane")
 
-    monkeypatch.setattr(intake, "describe", fail)
+    monkeypatch.setattr(records, "describe", fail)
     response = site.post(a_ct())
     assert response.status_code == 409
     assert [reason for reason, *_ in failures(response)] == [0x0110]

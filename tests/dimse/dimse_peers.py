@@ -181,6 +181,8 @@ class Ground:
         self._thread.join(PATIENCE_S)
         self.loop.run_until_complete(_call_off_the_rest())
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        while asyncio.all_tasks(self.loop):  # uvloop would go on with them while it closes, for ever
+            self.loop.run_until_complete(_call_off_the_rest())
         self.loop.close()
 
 

@@ -278,3 +278,10 @@ def test_a_file_is_no_folder(settings, folder, capsys):
     path, _ = one_file(folder)
     assert command.main(["import", "--adopt", str(path)]) == 2
     assert "is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/archive/", "s3://bucket", "s3://bucket/archive/studies"])
+def test_the_bucket_of_the_store_is_not_adopted(monkeypatch, capsys, place):
+    monkeypatch.setenv("ISTHMUS_STORE", "s3://bucket/archive")
+    assert command.main(["import", "--adopt", place]) == 2
+    assert "one inside the other" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from service.dicom.resource import Resource
 from service.index.memory import MemoryIndex
 from service.settings import Settings
 from service.store.local import LocalStore
+from service.store.memory import MemoryStore
 from tests.disaster import files_of, interfere, served, wrong
 from tests.making import a_ct, a_data_set, a_file, add_pixels, new_uid
 
@@ -74,6 +75,29 @@ def test_a_changed_byte_is_said(site, root):
     assert wrong(site, quick=True) == []
     ((_, said),) = wrong(site)
     assert said.startswith("the digest of the object is another one")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_another_kept_digest_is_said(quick):
+    store = MemoryStore()
+    with served(store) as site:
+        site.post(a_ct())
+        ((key, _),) = store.keys("")
+        body, _ = store._objects[key]
+        store.keep(key, body, bytes(32))
+        said = [said for _, said in wrong(site, quick=quick)]
+        assert said == ["the digest that is kept with the object is another one than the row's"]
+
+
+def test_a_byte_that_the_kept_digest_does_not_tell_is_said_by_reading():
+    store = MemoryStore()
+    with served(store) as site:
+        site.post(a_ct())
+        ((key, _),) = store.keys("")
+        body, made = store._objects[key]
+        store._objects[key] = (body[:-1] + b"?", made)
+        assert wrong(site, quick=True) == []
+        assert [said[:24] for _, said in wrong(site)] == ["the digest of the object"]
 
 
 def test_an_object_that_is_no_dicom_any_more_is_said(site, root):

@@ -126,6 +126,17 @@ def test_of_several_objects_of_one_instance_the_age_decides(local, monkeypatch, 
         assert fates(site) == {Fate.KNOWN: 1, Fate.DELETED: 2}
 
 
+@pytest.mark.parametrize("policy", list(OnDuplicate))
+def test_a_young_object_that_may_be_about_to_get_its_row_is_left_alone(local, policy):
+    uids: dict[str, Any] = {"study": new_uid(), "series": new_uid(), "instance": new_uid()}
+    with served(local) as site:
+        site.post(a_ct(**uids, StudyDescription="first"))
+    with served(local, on_duplicate=policy) as site:
+        site.post(a_ct(**uids, StudyDescription="second"))  # has the row, and is the later one
+        assert fates(site) == {Fate.KNOWN: 1, Fate.SECOND: 1}
+        assert site.archive._index.doomed(10) == []
+
+
 def test_what_cannot_be_entered_is_said_and_the_rest_is(local, tmp_path):
     with served(local) as site:
         filled(site, synthetic()[:3])

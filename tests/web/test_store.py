@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from service.archive import intake
+from service.archive import intake, records
 from service.dicom import describing, header
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from service.index.port import OnDuplicate
@@ -258,7 +258,7 @@ def test_a_fault_of_one_object_is_not_the_others(site, monkeypatch, caplog):
         return real(elements)
 
     real = describing.describe
-    monkeypatch.setattr(intake, "describe", describe_or_fail)
+    monkeypatch.setattr(records, "describe", describe_or_fail)
     response = site.post_parts(a_ct(AccessionNumber="B2"), a_ct())
     assert response.status_code == 202
     assert reasons(response) == [0x0110]

@@ -4,7 +4,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import orjson
 import pytest
 
 from bridge.upper import pdu
@@ -16,10 +18,12 @@ from tests.dimse.committing import (
     PUSH_INSTANCE,
     Asker,
     Holder,
+    Reports,
     Start,
     an_action,
     an_event,
     modality,
+    receiver,
 )
 from tests.dimse.dimse_peers import PATIENCE_S, RawPeer, a_context, a_uid
 
@@ -166,3 +170,23 @@ def test_a_report_that_is_waited_for_does_not_hold_up_the_end(start: Start, hold
         assert time.monotonic() - begun < 5
         assert peer.next_pdu()[0] == pdu.Kind.ABORT
     assert len(bridge.kept) == 1
+
+
+def test_an_archive_that_comes_up_after_the_bridge_is_waited_for_however_old_the_request(
+    start: Start, holder: Holder, tmp_path: Path
+):
+    reports, transaction, wanted = Reports(), a_uid(), holder.holds(2)
+    holder.statuses = [503, 503]
+    titles = {"calling": "MODALITY", "called": "OURS", "host": "127.0.0.1"}
+    record = {"format": 1, "transaction": transaction, "references": wanted, **titles}
+    shelf = tmp_path / "state" / "commitments"
+    shelf.mkdir(parents=True)
+    (shelf / "1a.json").write_bytes(orjson.dumps({**record, "received_at": time.time() - 7200}))
+
+    with receiver(reports) as port:
+        bridge = start(peers=[modality(port)])
+        report = reports.next()
+        bridge.settle()
+
+    assert (report.event_type, report.information.TransactionUID) == (1, transaction)
+    assert report.committed == wanted
