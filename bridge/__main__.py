@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from bridge.commitments import Commitments
@@ -26,8 +25,6 @@ from service.environment import SettingError
 
 log = logging.getLogger("isthmus.bridge")
 
-_CLOSING_S = 1.0  # for the loop, when all is done
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bridge until it is told to stop; 2 for a setting that is no good, 1 if it cannot listen."""
@@ -43,13 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     make_room(settings.limits)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(_run(settings, state, options.leash))
-        # uvloop's waits for names that are looked up, and for what comes of them: for ever, if that listens.
-        last = threading.Timer(_CLOSING_S, os._exit, (code,))
-        last.daemon = True
-        last.start()
-    last.cancel()
-    return code
+        return runner.run(_run(settings, state, options.leash))
 
 
 async def _run(settings: BridgeSettings, state: StateFolder, leash_descriptor: int | None) -> int:

@@ -36,11 +36,9 @@ class Budget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self.give(size)
-            else:
-                self._waiting.remove((size, turn))
-                self._serve()
+            self._serve()
             raise
         return size
 
@@ -50,10 +48,11 @@ class Budget:
         self._serve()
 
     def _serve(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._left:
+        while self._waiting and (self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._left):
             size, turn = self._waiting.popleft()
-            self._left -= size
-            turn.set_result(None)
+            if not turn.cancelled():  # whoever was called off may not have had the time to say so
+                self._left -= size
+                turn.set_result(None)
 
 
 class Room:

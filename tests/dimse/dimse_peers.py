@@ -7,6 +7,7 @@ import secrets
 import socket
 import struct
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -181,9 +182,11 @@ class Ground:
         self._thread.join(PATIENCE_S)
         self.loop.run_until_complete(_call_off_the_rest())
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        while asyncio.all_tasks(self.loop):  # uvloop would go on with them while it closes, for ever
-            self.loop.run_until_complete(_call_off_the_rest())
-        self.loop.close()
+        with warnings.catch_warnings():
+            # uvloop warns of each connection that is left, such as those of servers that were cut off, and
+            # then closes it; where that warning is an error it does not, and waits for it for ever.
+            warnings.simplefilter("ignore", ResourceWarning)
+            self.loop.close()
 
 
 async def _call_off_the_rest() -> None:

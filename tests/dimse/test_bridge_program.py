@@ -129,29 +129,3 @@ def test_a_state_folder_that_cannot_be_written_is_said(start: Start, tmp_path: P
     assert program.returncode == 2
     assert "ISTHMUS_BRIDGE_STATE" in words
     assert "Traceback" not in words
-
-
-def test_it_ends_though_its_loop_does_not(tmp_path: Path):
-    """What is begun while uvloop closes goes on inside of its `close`, which then waits for it."""
-    program = (
-        "import asyncio, sys\n"
-        "import bridge.__main__ as bridge\n"
-        "async def serves():\n"
-        "    loop = asyncio.get_running_loop()\n"
-        "    begin = lambda: loop.create_server(asyncio.Protocol, '127.0.0.1', 0)\n"
-        "    try:\n"
-        "        await asyncio.sleep(60)\n"
-        "    finally:\n"
-        "        loop.call_soon(lambda: loop.create_task(begin()))\n"
-        "async def run(*_):\n"
-        "    bridge.serving = asyncio.create_task(serves())\n"
-        "    await asyncio.sleep(0)\n"
-        "    return 7\n"
-        "bridge._run = run\n"
-        "sys.exit(bridge.main([]))\n"
-    )
-    environ = {**os.environ, "ISTHMUS_BRIDGE_STATE": str(tmp_path / "state")}
-
-    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environ, timeout=20, check=False)
-
-    assert ended.returncode == 7

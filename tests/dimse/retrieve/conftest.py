@@ -65,7 +65,7 @@ def start(ground: Ground, served: Served) -> Iterator[StartRetrieving]:
 
     def start_one(*peers: Peer, **given: Any) -> Bridge:
         settings = BridgeSettings(
-            port=0,
+            port=given.pop("port", 0),
             peers=Peers(peers),
             limits=chosen(Limits, given),
             archive=chosen(ArchiveSettings, given, url=served.url),
