@@ -8,10 +8,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from bridge.commitments import Commitments
+from bridge.archive.remote import RemoteArchive
+from bridge.commitment.commitments import Commitments
+from bridge.commitment.holdings import search_of
 from bridge.descriptors import make_room
-from bridge.holdings import search_of
-from bridge.remote import RemoteArchive
 from bridge.scp.commitment import Commitment
 from bridge.scp.echo import Echo
 from bridge.scp.find import Find

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Sequence
 
 from bridge import statuses
-from bridge.commitments import Commitments
-from bridge.references import read_request
-from bridge.reporting import PUSH_MODEL, PUSH_MODEL_INSTANCE, SYNTAXES
+from bridge.commitment.commitments import Commitments
+from bridge.commitment.references import read_request
+from bridge.commitment.reporting import PUSH_MODEL, PUSH_MODEL_INSTANCE, SYNTAXES
 from bridge.settings import Limits
 from bridge.upper.association import Association
 from bridge.upper.command import Command, Operation, Tag

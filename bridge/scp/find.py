@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from bridge import statuses
-from bridge.remote import RemoteArchive
+from bridge.archive.remote import RemoteArchive
+from bridge.archive.searching import Match, pages
 from bridge.scp import classes
-from bridge.searching import Match, pages
 from bridge.settings import BridgeSettings
 from bridge.upper.association import Association
 from bridge.upper.command import Operation

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bridge import statuses
+from bridge.sending.tally import Tally
 from bridge.settings import RetrieveSettings
-from bridge.tally import Tally
 from bridge.upper.association import Association
 from bridge.upper.messages import AssociationLost, Message
 from service.dicom.encoding import Form

@@ -5,17 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from bridge import scu, statuses
-from bridge.delivery import Delivery, Manner
-from bridge.links import DestinationLink, OwnLink
-from bridge.listing import listed
+from bridge.archive.listing import listed
+from bridge.archive.remote import RemoteArchive
+from bridge.archive.retrieving import Objects
 from bridge.peers import Peer
-from bridge.remote import RemoteArchive
-from bridge.retrieving import Objects
-from bridge.routes import Listed, bundles
 from bridge.scp import classes
 from bridge.scp.progress import Progress
+from bridge.sending.delivery import Delivery, Manner
+from bridge.sending.links import DestinationLink, OwnLink
+from bridge.sending.routes import Listed, bundles
+from bridge.sending.tally import Tally
 from bridge.settings import BridgeSettings
-from bridge.tally import Tally
 from bridge.upper.association import Association
 from bridge.upper.command import Operation, Tag
 from bridge.upper.messages import AssociationLost, Message

@@ -3,7 +3,7 @@
 import logging
 
 from bridge import statuses
-from bridge.remote import RemoteArchive
+from bridge.archive.remote import RemoteArchive
 from bridge.scp import classes
 from bridge.scp.identity import Verdict, compare
 from bridge.upper.association import Association

@@ -16,11 +16,11 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_role
 
-from bridge.commitments import Commitments
-from bridge.holdings import search_of
+from bridge.archive.remote import RemoteArchive
+from bridge.commitment.commitments import Commitments
+from bridge.commitment.holdings import search_of
 from bridge.hosts import LOOPBACK
 from bridge.peers import Peer, Peers
-from bridge.remote import RemoteArchive
 from bridge.scp.commitment import Commitment
 from bridge.scp.echo import Echo
 from bridge.scp.listener import Listener

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from bridge.archive.remote import RemoteArchive
 from bridge.journal import AssociationReport
-from bridge.remote import RemoteArchive
 from bridge.scp.echo import Echo
 from bridge.scp.listener import Listener
 from bridge.scp.store import Store

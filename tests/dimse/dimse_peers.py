@@ -16,8 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from bridge.archive.remote import RemoteArchive
 from bridge.journal import AssociationReport
-from bridge.remote import RemoteArchive
 from bridge.scp.listener import Listener
 from bridge.upper import pdu
 from bridge.upper.associate import (

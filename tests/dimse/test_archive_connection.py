@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import pytest
 import uvloop
 
-from bridge.http1 import ConnectionLost
-from bridge.remote import RemoteArchive
-from bridge.retrieving import Objects
+from bridge.archive.http1 import ConnectionLost
+from bridge.archive.remote import RemoteArchive
+from bridge.archive.retrieving import Objects
 from bridge.settings import ArchiveSettings, RetrieveSettings
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
 from service.dicom.part10 import file_head

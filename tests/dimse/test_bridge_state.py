@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bridge.commitment.transactions import Transaction
 from bridge.state import ShelfFull, StateFolder, StateUnavailable
-from bridge.transactions import Transaction
 from service.environment import SettingError
 
 

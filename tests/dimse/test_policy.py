@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bridge import hosts, statuses
+from bridge.archive.remote import RemoteArchive
 from bridge.journal import AssociationReport
 from bridge.peers import SERVICES, Peer, Peers
-from bridge.remote import RemoteArchive
 from bridge.scp.listener import Listener
 from bridge.settings import BridgeSettings, Limits
 from bridge.upper import pdu

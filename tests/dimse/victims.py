@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts, VerificationPresentationContexts
 
-from bridge.remote import RemoteArchive
+from bridge.archive.remote import RemoteArchive
 from bridge.scp.echo import Echo
 from bridge.scp.listener import Listener
 from bridge.scp.store import Store

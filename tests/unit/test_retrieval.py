@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bridge.budget import Budget
-from bridge.tally import Outcome, Tally, outcome
+from bridge.archive.budget import Budget
+from bridge.sending.tally import Outcome, Tally, outcome
 from bridge.upper.command import Tag
 from service.dicom.errors import BadKey
 from service.dicom.identifier import Identifier, Key

@@ -2,7 +2,17 @@
 
 import pytest
 
-from bridge.routes import AS_STORED, Accepted, Landing, Listed, accepted_by, asks, bundles, landing, passes
+from bridge.sending.routes import (
+    AS_STORED,
+    Accepted,
+    Landing,
+    Listed,
+    accepted_by,
+    asks,
+    bundles,
+    landing,
+    passes,
+)
 from bridge.upper.negotiation import Context
 from service.dicom.resource import InstanceKey
 from service.dicom.syntaxes import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, ROOT

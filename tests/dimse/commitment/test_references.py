@@ -6,7 +6,7 @@ import random
 import pytest
 from pynetdicom.dsutils import decode, encode
 
-from bridge.references import CommitmentRequest, Reference, read_request, write_report
+from bridge.commitment.references import CommitmentRequest, Reference, read_request, write_report
 from service.dicom.errors import BadRequest
 from service.dicom.syntaxes import BY_UID
 from tests.dimse.committing import asking

@@ -8,8 +8,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from bridge.archive.remote import RemoteArchive
 from bridge.peers import Peer, Peers
-from bridge.remote import RemoteArchive
 from bridge.scp.echo import Echo
 from bridge.scp.find import Find
 from bridge.scp.listener import Listener

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from bridge.remote import RemoteArchive
+from bridge.archive.remote import RemoteArchive
 from bridge.scp.find import Find
 from bridge.scp.listener import Listener
 from bridge.settings import ArchiveSettings, BridgeSettings

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from bridge.archive.remote import RemoteArchive
 from bridge.journal import AssociationReport
-from bridge.remote import RemoteArchive
 from bridge.scp.echo import Echo
 from bridge.scp.find import Find
 from bridge.scp.listener import Listener

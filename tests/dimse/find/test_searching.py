@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
-from bridge.remote import RemoteArchive
-from bridge.searching import pages
+from bridge.archive.remote import RemoteArchive
+from bridge.archive.searching import pages
 from bridge.settings import ArchiveSettings
 from service.dicom.criteria import Filter, Match
 from service.dicom.errors import (

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bridge.remote import RemoteArchive
-from bridge.retrieving import Objects
+from bridge.archive.remote import RemoteArchive
+from bridge.archive.retrieving import Objects
 from bridge.settings import ArchiveSettings, RetrieveSettings
 from service.dicom.part10 import file_head
 from service.dicom.resource import InstanceKey

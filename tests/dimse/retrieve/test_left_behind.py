@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.budget import Budget
+from bridge.archive.budget import Budget
 from bridge.peers import Peer
 from bridge.upper.command import Operation
 from tests.dimse.committing import unused_port

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from bridge.http1 import HttpAnswer
-from bridge.remote import RemoteArchive
+from bridge.archive.http1 import HttpAnswer
+from bridge.archive.remote import RemoteArchive
 from service.dicom.errors import ArchiveError, UpstreamFailed
 from service.dicom.resource import is_uid
 

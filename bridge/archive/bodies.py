@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from bridge.http1 import ConnectionLost
-from bridge.remote import Incoming
+from bridge.archive.http1 import ConnectionLost
+from bridge.archive.remote import Incoming
 from service.dicom.errors import BadRequest, UpstreamFailed, UpstreamTimeout
 from service.dicom.media import DICOM, MULTIPART, content_type
 from service.dicom.multipart import Event, OnePart, PartBegins, PartData, PartEnds, Reader, Reads

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from bridge.http1 import Connection, ConnectionLost, HttpAnswer, connect
+from bridge.archive.http1 import Connection, ConnectionLost, HttpAnswer, connect
 from bridge.settings import ArchiveSettings
 from service.dicom.errors import UpstreamFailed
 from service.dicom.part10 import IMPLEMENTATION_VERSION_NAME

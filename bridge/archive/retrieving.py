@@ -5,10 +5,10 @@ import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-from bridge.bodies import Body
-from bridge.budget import Budget, Room
-from bridge.http1 import ConnectionLost
-from bridge.remote import Incoming, RemoteArchive
+from bridge.archive.bodies import Body
+from bridge.archive.budget import Budget, Room
+from bridge.archive.http1 import ConnectionLost
+from bridge.archive.remote import Incoming, RemoteArchive
 from bridge.scp.identity import Verdict, compare
 from bridge.settings import RetrieveSettings
 from service.dicom.errors import (

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge import statuses
-from bridge.holdings import Classes
+from bridge.commitment.holdings import Classes
+from bridge.commitment.references import CommitmentRequest, Reference, write_report
 from bridge.peers import Peer, Peers
-from bridge.references import CommitmentRequest, Reference, write_report
 from bridge.upper.association import Association
 from service.dicom.resource import is_uid
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from bridge import scu
 from bridge.peers import Peer
-from bridge.routes import Accepted, accepted_by
 from bridge.scu import Proposal
+from bridge.sending.routes import Accepted, accepted_by
 from bridge.settings import Limits
 from bridge.upper.association import Association
 from bridge.upper.messages import AssociationLost

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from bridge.remote import RemoteArchive
-from bridge.routes import Listed
-from bridge.searching import Match, pages
+from bridge.archive.remote import RemoteArchive
+from bridge.archive.searching import Match, pages
+from bridge.sending.routes import Listed
 from service.dicom.criteria import Manner, read_key
 from service.dicom.errors import TooMany, UpstreamFailed
 from service.dicom.query import Query

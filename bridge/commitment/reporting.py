@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bridge import scu
+from bridge.commitment.transactions import Transaction
 from bridge.peers import Peer
 from bridge.scu import Proposal
 from bridge.settings import BridgeSettings
-from bridge.transactions import Transaction
 from bridge.upper.association import Association
 from bridge.upper.messages import AssociationLost
 from bridge.upper.negotiation import Context

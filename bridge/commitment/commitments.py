@@ -5,13 +5,13 @@ import logging
 import time
 
 from bridge import statuses
-from bridge.holdings import NotSearchable, Search, classes_of
+from bridge.commitment.holdings import NotSearchable, Search, classes_of
+from bridge.commitment.references import CommitmentRequest
+from bridge.commitment.reporting import Lane, NotTaken, context_of, send
+from bridge.commitment.transactions import Transaction
 from bridge.peers import Peer
-from bridge.references import CommitmentRequest
-from bridge.reporting import Lane, NotTaken, context_of, send
 from bridge.settings import BridgeSettings
 from bridge.state import Shelf, ShelfFull, StateUnavailable
-from bridge.transactions import Transaction
 from bridge.upper.association import Association
 from bridge.upper.messages import AssociationLost
 from service.dicom.errors import ArchiveError

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Buffer, Callable, Sequence
 from dataclasses import dataclass
 
 from bridge import scu
-from bridge.fetching import Fetching
-from bridge.links import Link
-from bridge.retrieving import ArchiveFailed, Arrived, Objects
-from bridge.routes import Listed, asks, landing
+from bridge.archive.retrieving import ArchiveFailed, Arrived, Objects
+from bridge.sending.fetching import Fetching
+from bridge.sending.links import Link
+from bridge.sending.routes import Listed, asks, landing
+from bridge.sending.tally import Outcome, Tally, outcome
 from bridge.settings import RetrieveSettings
-from bridge.tally import Outcome, Tally, outcome
 from bridge.upper.messages import AssociationLost
 from service.dicom.errors import ArchiveError, Busy, NotAcceptable, UpstreamFailed
 from service.dicom.implicit import ImplicitWriter

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bridge.remote import Incoming, RemoteArchive
+from bridge.archive.remote import Incoming, RemoteArchive
 from service.dicom.errors import (
     BadRequest,
     Busy,

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 
-from bridge.budget import Room
-from bridge.retrieving import ArchiveFailed, Arrived, Objects
-from bridge.routes import Listed, passes
+from bridge.archive.budget import Room
+from bridge.archive.retrieving import ArchiveFailed, Arrived, Objects
+from bridge.sending.routes import Listed, passes
 from bridge.settings import RetrieveSettings
 from service.dicom.errors import ArchiveError, NotAcceptable
 from service.dicom.resource import Resource

@@ -1,0 +1,1 @@
+"""Storage commitment: what was asked, what is durable, and how the peer is told."""
