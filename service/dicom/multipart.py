@@ -12,6 +12,7 @@ from service.dicom.errors import BadRequest, TooMany
 
 _MAX_PREAMBLE = 64 << 10
 _MAX_HEADERS = 16 << 10
+_SMALL = 16 << 10
 _MAX_PADDING = 256
 _PLAIN = frozenset(("", "binary", "8bit", "7bit", "identity"))
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
@@ -99,11 +100,17 @@ class Reader:
 
     def push(self, blocks: list[bytes]) -> Iterator[Event]:
         """The events in the bytes that follow. `BadRequest` if they are malformed, `TooMany` parts."""
-        if blocks and self._tail_is_content(blocks[0]):
+        if any(len(block) < _SMALL for block in blocks[:-1]):
+            blocks = [b"".join(blocks)]  # small ones cost more than a copy
+        for block in blocks:
+            yield from self._push(block)
+
+    def _push(self, block: bytes) -> Iterator[Event]:
+        if self._tail_is_content(block):
             self._count(len(self._tail))
             yield PartData(memoryview(self._tail))
             self._tail = b""
-        data = b"".join([self._tail, *blocks]) if self._tail or len(blocks) != 1 else blocks[0]
+        data = self._tail + block if self._tail else block
         self._tail = b""
         position: int | None = 0
         while position is not None and self._state is not _State.DONE:
