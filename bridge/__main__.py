@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from bridge import heap
 from bridge.archive.remote import RemoteArchive
 from bridge.commitment.commitments import Commitments
 from bridge.commitment.holdings import search_of
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"bridge: {error}\n")
         return 2
     make_room(settings.limits)
+    heap.keep()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(settings, state, options.leash))
 

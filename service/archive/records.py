@@ -1,5 +1,8 @@
 """The row of an object, made of what one pass over it found."""
 
+from bisect import bisect_left
+from collections.abc import Mapping
+
 from service.archive import reasons
 from service.dicom.describing import describe
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, InstanceRecord
@@ -15,9 +18,7 @@ def record_of(
 
     `digest` is given where it is known otherwise than by having read all of the object.
     """
-    elements = dict(scanned.elements)
-    elements[_AVAILABLE_SYNTAXES] = b'"00083002":{"vr":"UI","Value":[' + SYNTAXES_SLOT + b"]}"
-    document = b"{" + b",".join(elements[tag] for tag in sorted(elements)) + b"}"
+    document = _document(scanned.elements)
     if BASE_SLOT in document:
         document = document.replace(BASE_SLOT, BASE_SLOT + scanned.key.path.encode("ascii"))
     return InstanceRecord(
@@ -37,6 +38,15 @@ def record_of(
         data_offset=scanned.head.data_offset,
         head_fits=scanned.head.complete and warning_of(scanned) is None,
     )
+
+
+def _document(elements: Mapping[int, bytes]) -> bytes:
+    """DICOM JSON of `elements`, which are in tag order, with the slot of the available syntaxes."""
+    members = list(elements.values())
+    place = bisect_left(list(elements), _AVAILABLE_SYNTAXES)
+    replaced = 1 if _AVAILABLE_SYNTAXES in elements else 0
+    members[place : place + replaced] = [b'"00083002":{"vr":"UI","Value":[' + SYNTAXES_SLOT + b"]}"]
+    return b"{" + b",".join(members) + b"}"
 
 
 def warning_of(scanned: Scanned) -> int | None:
