@@ -1,12 +1,11 @@
 """The way in: objects are scanned as they arrive, made durable, then entered in the index."""
 
-import contextlib
 import logging
 import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service.archive import reasons
@@ -176,6 +175,9 @@ class ObjectIntake:
             scanned = arriving.scan.finish()
             self._admit(scanned)
             known = self._known(scanned)
+            # The digest comes last: it is found while the object is being written.
+            object_key = arriving.object_key or new_object_key(scanned.key)
+            record = record_of(scanned, arriving.size, object_key, digest=b"")
         except Exception as error:
             arriving.drop()
             self._outcomes.append(_refusal(as_archive_error(error), arriving.scan))
@@ -185,7 +187,7 @@ class ObjectIntake:
             arriving.drop()
             self._outcomes.append(known)
             return
-        self._keep(scanned, arriving)
+        self._keep(record, scanned, arriving.upload)
 
     def refuse(self, reason: int, message: str) -> None:
         arriving, self._arriving = self._arriving, None
@@ -215,20 +217,9 @@ class ObjectIntake:
             return None
         return _kept(scanned.key, scanned.sop_class, self._on_duplicate)
 
-    def _keep(self, scanned: Scanned, arriving: _Arriving) -> None:
-        object_key = arriving.object_key or new_object_key(scanned.key)
-        writing = self._write(arriving.upload, object_key)
-        try:
-            writing.digest.set_result(scanned.digest)
-            record = record_of(scanned, arriving.size, object_key)
-        except Exception as error:
-            if not writing.digest.done():
-                writing.digest.set_exception(error)
-            self._outcomes.append(_refusal(as_archive_error(error), arriving.scan))
-            with contextlib.suppress(StoreUnavailable):
-                writing.settle()
-                self._store.delete(object_key)
-            return
+    def _keep(self, record: InstanceRecord, scanned: Scanned, upload: Upload) -> None:
+        writing = self._write(upload, record.object_key, scanned)
+        record = replace(record, digest=scanned.digest)
         place = len(self._outcomes)
         self._outcomes.append(None)
         if not self._batch.pending:
@@ -241,10 +232,15 @@ class ObjectIntake:
         else:
             self._wait_for_room()
 
-    def _write(self, upload: Upload, object_key: str) -> _Writing:
+    def _write(self, upload: Upload, object_key: str, scanned: Scanned) -> _Writing:
         """Hand a complete object to the writers; its digest is found meanwhile."""
         digest: Future[bytes] = Future()
         done = self._writers.submit(upload.commit, object_key, digest.result)
+        try:
+            digest.set_result(scanned.digest)
+        except BaseException as error:
+            digest.set_exception(error)  # nobody is to wait for it for ever
+            raise
         return _Writing(upload, object_key, digest, done)
 
     def _wait_for_room(self) -> None:
