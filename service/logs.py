@@ -55,7 +55,7 @@ def set_up(level: int = logging.INFO) -> None:
     """Send every log record of this process to standard error."""
     # What no line of ours shows is not looked up: together it is half of what a line costs.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    vars(logging)["logAsyncioTasks"] = False
+    vars(logging).update(logAsyncioTasks=False, _srcfile=None)
     handler = _StandardError()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
