@@ -18,6 +18,8 @@ from tests.storm import Client, Record, Subject, as_stored, by_series, subjects
 from tests.storm import asked as answered
 
 PODS = 3
+ENOUGH = 20  # answers of 200 of either kind
+LATEST_S = 40
 CLIENTS = 5
 LARGE = 9 << 20  # goes to the bucket in parts
 JSON = {"Accept": "application/dicom+json"}
@@ -82,7 +84,7 @@ def test_pods_that_die_at_any_moment_tell_one_truth(start, database, bucket, on_
     among, record = _storm(pods, database, kills, seed=20261122)
     # then: nothing was answered that must not be
     assert not record.wrong, record.wrong[:5]
-    assert min(record.answers[f"{method} 200"] for method in ("POST", "GET")) > 20, record.answers
+    assert _answered_well(record) > ENOUGH, record.answers
     # and: what was stored and not deleted is there, byte for byte, and nothing else
     there = _held(pods.ports, among, record, replaces=on_duplicate == "replace")
     assert sum(subject.lasting for subject in there) > 12
@@ -117,12 +119,21 @@ def _storm(pods: Pods, database: Server, kills: int, *, seed: int) -> tuple[list
             database.start()
     pods.wait_ready()
     pause.wait(1.0)
+    for _ in range(LATEST_S * 10):  # a slow machine has to be given the time in which something happens
+        if _answered_well(record) > ENOUGH:
+            break
+        pause.wait(0.1)
     for client in clients:
         client.stopping.set()
     for client in clients:
         client.join(60)
         assert not client.is_alive() and client.error is None, client.error
     return among, record
+
+
+def _answered_well(record: Record) -> int:
+    """How many stores, or reads where those are fewer, were answered 200."""
+    return min(record.answers[f"{method} 200"] for method in ("POST", "GET"))
 
 
 def _held(
