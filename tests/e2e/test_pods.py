@@ -18,8 +18,8 @@ from tests.storm import Client, Record, Subject, as_stored, by_series, subjects
 from tests.storm import asked as answered
 
 PODS = 3
-ENOUGH = 20  # answers of 200 of either kind
-LATEST_S = 40
+ENOUGH = 40  # answers of 200 of either kind
+LATEST_S = 60
 CLIENTS = 5
 LARGE = 9 << 20  # goes to the bucket in parts
 JSON = {"Accept": "application/dicom+json"}
