@@ -1,6 +1,5 @@
 """The archive that is the service: an object store and an index."""
 
-import threading
 from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +18,7 @@ from service.dicom.query import Query
 from service.dicom.record import Held
 from service.dicom.resource import Resource
 from service.index.port import Answer, Documents, FullIndex, OnDuplicate
+from service.room import Room
 from service.store.port import FileRun, Lends, ObjectStore, Versions
 
 
@@ -48,7 +48,7 @@ class ObjectArchive:
         self._index = index
         self._limits = limits
         self._on_duplicate = on_duplicate
-        self._budget = SharedBudget(limits.headers_together)
+        self._budget = Room(limits.headers_together)
         self._writers = ThreadPoolExecutor(write_threads, thread_name_prefix="write")
 
     @property
@@ -184,27 +184,6 @@ class ObjectArchive:
         """Finish what is being written and let go of the index."""
         self._writers.shutdown(wait=True)
         self._index.close()
-
-
-class SharedBudget:
-    """Bytes that may be held by all who share it together."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        """Whether `size` bytes were to be had; if so they are taken."""
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-            return True
-
-    def give(self, size: int) -> None:
-        """Give `size` bytes back."""
-        with self._lock:
-            self._left += size
 
 
 def _not_found(resource: Resource) -> NotFound:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from service.archive import reasons
 from service.archive.assembling import ARRIVAL, PIXEL_DATA, Arrival, object_blocks, require_uids
-from service.archive.objects import SharedBudget
 from service.archive.port import Intake, Outcome, Refused
 from service.archive.settling import (
     Supplied,
@@ -28,6 +27,7 @@ from service.dicom.scan import MAX_INFLATED
 from service.dicom.syntaxes import Form
 from service.dicom.writing import DataSet, detached_uris
 from service.dicom.xmlreading import read_xml
+from service.room import Room
 from service.web.awaiting import Awaited, Instance, instance_of, reference_key, what_is_missing
 
 _JSON = (DICOM_JSON, "application/json")
@@ -38,7 +38,7 @@ _GATHER = 64 << 10
 _SMALL = 1 << 20
 _ONE_LARGE = threading.BoundedSemaphore()
 _MOST_TOGETHER = 512 << 20
-_TOGETHER = SharedBudget(_MOST_TOGETHER)  # metadata of all requests, read and waiting for their bulk data
+_TOGETHER = Room(_MOST_TOGETHER)  # metadata of all requests, read and waiting for their bulk data
 _VALUE = 100  # bytes that a value takes in memory, about, beside its text
 _PATIENCE_S = 30.0
 

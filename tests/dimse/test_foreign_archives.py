@@ -1,12 +1,7 @@
 """Orthanc, dcmqrscp and storescp as peers, in both directions."""
 
-import contextlib
 import io
 import json
-import os
-import shutil
-import socket
-import subprocess
 import threading
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,6 +32,7 @@ from tests.dimse.dimse_peers import (
     a_uid,
     data_set_of,
 )
+from tests.dimse.programs import need, running
 
 OURS = "ISTHMUS"
 FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
@@ -58,35 +54,6 @@ class Foreign:
         request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{target}", data=content)
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.loads(answer.read() or b"null")
-
-
-@contextlib.contextmanager
-def running(command: list[str], *ports: int, folder: Path) -> Iterator[None]:
-    """A program that listens on `ports`."""
-    environ = {**os.environ, "TCP_NODELAY": "1"}
-    with (folder / "log").open("wb") as log:
-        program = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        pause = threading.Event()
-        for port in ports:
-            for _ in range(int(PATIENCE_S / 0.05)):
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                assert program.poll() is None, (folder / "log").read_text()
-                pause.wait(0.05)
-            else:
-                raise AssertionError(f"never listened: {(folder / 'log').read_text()}")
-        yield
-    finally:
-        program.kill()
-        program.wait(PATIENCE_S)
-
-
-def need(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 @pytest.fixture(scope="session")

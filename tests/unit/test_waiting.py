@@ -7,8 +7,9 @@ import tempfile
 import pytest
 
 from service.dicom.errors import StoreUnavailable
+from service.room import Room
 from service.store.s3.multipart import Pieces
-from service.store.s3.waiting import Room, Waiting
+from service.store.s3.waiting import Waiting
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.archive.objects import SharedBudget
 from service.archive.port import Outcome
 from service.dicom.dicomxml import xml_document
 from service.dicom.multipart import Reader
+from service.room import Room
 from service.web import composing
 from service.web.composing import ComposedBody
 from tests.composing import (
@@ -48,9 +48,9 @@ class Nobody:
 
 
 @pytest.fixture
-def room(monkeypatch: pytest.MonkeyPatch) -> SharedBudget:
+def room(monkeypatch: pytest.MonkeyPatch) -> Room:
     """Room for the metadata of one small instance."""
-    budget = SharedBudget(20_000)
+    budget = Room(20_000)
     monkeypatch.setattr(composing, "_TOGETHER", budget)
     return budget
 

@@ -7,11 +7,12 @@ from collections.abc import Buffer, Callable
 from concurrent.futures import Executor, Future
 
 from service.dicom.errors import StoreUnavailable
+from service.room import Room
 from service.store.s3.multipart import Begun, Multipart
 from service.store.s3.options import S3Options
 from service.store.s3.port import Client
 from service.store.s3.retrying import Retrying
-from service.store.s3.waiting import Room, Waiting
+from service.store.s3.waiting import Waiting
 
 _BLOCK = 1 << 20  # of what comes in
 

@@ -1,33 +1,12 @@
 """Bytes of a body that wait for being sent: in memory as far as there is room, behind that in a file."""
 
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Buffer
 from io import FileIO
 
 from service.dicom.errors import StoreUnavailable
-
-
-class Room:
-    """Memory that all bodies of a store share, in bytes; any thread may call."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        """Whether `size` bytes were to be had; if so they are taken."""
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-            return True
-
-    def give(self, size: int) -> None:
-        """Give `size` bytes back."""
-        with self._lock:
-            self._left += size
+from service.room import Room
 
 
 class Waiting:

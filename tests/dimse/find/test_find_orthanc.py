@@ -17,7 +17,7 @@ from tests.conformance.searching import GUSEVA, MUELLER, YAMADA, fill
 from tests.dimse.committing import unused_port
 from tests.dimse.dimse_peers import PATIENCE_S, Ground
 from tests.dimse.finding import Asker, found
-from tests.dimse.test_foreign_archives import need, running
+from tests.dimse.programs import need, running
 from tests.identifiers import a_query
 from tests.sites import Site
 

@@ -3,14 +3,8 @@
 import hashlib
 import io
 import json
-import os
-import shutil
-import socket
-import subprocess
-import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +14,9 @@ from pydicom.filereader import read_dataset
 from bridge.peers import Peer
 from service.dicom.part10 import read_file_head
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from tests.dimse.committing import unused_port
 from tests.dimse.dimse_peers import CT_IMAGE, PATIENCE_S, a_uid
+from tests.dimse.programs import need, running
 from tests.dimse.retrieve.retrieving import an_object, asked, fetched, moved
 
 PLUGIN = next(
@@ -32,34 +28,6 @@ PLUGIN = next(
     None,
 )
 SV1 = "1.2.840.10008.1.2.4.70"
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(command: list[str], folder: Path, *ports: int) -> Iterator[None]:
-    """A program that listens on `ports`."""
-    environ = {**os.environ, "TCP_NODELAY": "1"}
-    with (folder / "log").open("wb") as log:
-        program = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        pause = threading.Event()
-        for port in ports:
-            for _ in range(int(PATIENCE_S / 0.05)):
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                assert program.poll() is None, (folder / "log").read_text()
-                pause.wait(0.05)
-            else:
-                raise AssertionError(f"never listened: {(folder / 'log').read_text()}")
-        yield
-    finally:
-        program.kill()
-        program.wait(PATIENCE_S)
 
 
 class Orthanc:
@@ -84,9 +52,7 @@ class Orthanc:
 
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None:
-        pytest.skip("Orthanc is not installed")
+    program = need("Orthanc")
     folder = tmp_path_factory.mktemp("orthanc")
     one = Orthanc()
     settings = {
@@ -101,7 +67,7 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    with running([program, "orthanc.json"], folder, one.port, one.http_port):
+    with running([program, "orthanc.json"], one.port, one.http_port, folder=folder):
         yield one
 
 
@@ -138,9 +104,7 @@ def data_set_of(content: bytes) -> bytes:
 
 
 def test_dcmqrscp_receives_what_is_moved_to_it(start, served, tmp_path):
-    program = shutil.which("dcmqrscp")
-    if program is None:
-        pytest.skip("dcmqrscp is not installed")
+    program = need("dcmqrscp")
     objects = a_study(20)
     served.keep(one.part10 for one in objects)
     port = unused_port()
@@ -153,7 +117,7 @@ def test_dcmqrscp_receives_what_is_moved_to_it(start, served, tmp_path):
     peer = Peer(name="qrscp", ae_title="QRSCP", host="127.0.0.1", port=port)
     bridge = start(peer)
 
-    with running([program, "-c", "dcmqrscp.cfg", "--bit-preserving"], tmp_path, port):
+    with running([program, "-c", "dcmqrscp.cfg", "--bit-preserving"], port, folder=tmp_path):
         answer = moved(bridge.port, asked(StudyInstanceUID=objects[0].study), to="QRSCP")
 
     assert (answer.status, answer.counts) == (0x0000, (20, 0, 0))
