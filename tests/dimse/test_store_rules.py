@@ -132,7 +132,7 @@ def test_an_archive_that_stops_reading_is_given_up(
 
 
 def test_a_slow_archive_that_goes_on_reading_is_waited_for(start_bridge: StartBridge, archive: Archive):
-    size_bytes = 8 << 20
+    size_bytes = 32 << 20
 
     async def read_slowly(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
@@ -140,11 +140,13 @@ def test_a_slow_archive_that_goes_on_reading_is_waited_for(start_bridge: StartBr
         received = 0
         while not request.content.at_eof():
             received += len(await request.content.read(1 << 18))
-            await asyncio.sleep(0.02)  # all of it takes longer than one wait may
+            await asyncio.sleep(
+                0.025
+            )  # all of it takes longer than one wait may, the last few megabytes do not
         assert received > size_bytes
         return web.json_response(stow_answer())
 
-    bridge = start_bridge(answer_s=0.5)
+    bridge = start_bridge(answer_s=2.5)
     archive.behaviours = [read_slowly]
     with associated(bridge) as peer:
         assert store(peer, size_bytes) == 0x0000
