@@ -1,0 +1,24 @@
+{{/* A value in TOML: texts and lists of them are written as in JSON, whole numbers without a fraction. */}}
+{{- define "isthmus.toml" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq (floor .) . -}}{{- printf "%.0f" . -}}{{- else -}}{{- toJson . -}}{{- end -}}
+{{- else -}}
+{{- toJson . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The file of ISTHMUS_PEERS. */}}
+{{- define "isthmus.peers" -}}
+{{- range $name, $peer := .Values.peers }}
+[peers.{{ toJson $name }}]
+{{- range $key, $value := $peer }}
+{{ $key }} = {{ include "isthmus.toml" $value }}
+{{- end }}
+{{ end }}
+{{- with .Values.unknownPeers }}
+[unknown]
+{{- range $key, $value := . }}
+{{ $key }} = {{ include "isthmus.toml" $value }}
+{{- end }}
+{{ end }}
+{{- end -}}

@@ -1,0 +1,76 @@
+{{/* What is the same of every pod. */}}
+{{- define "isthmus.podRules" -}}
+serviceAccountName: {{ include "isthmus.serviceAccount" . }}
+automountServiceAccountToken: false
+{{- /* The variables that Kubernetes makes of a Service named isthmus would be taken for settings. */}}
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .Values.pods.securityContext | nindent 2 }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- with .Values.pods.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.pods.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.pods.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.pods.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The metadata of a pod. dict: root, component, entity (of a bridge) */}}
+{{- define "isthmus.podMetadata" -}}
+labels:
+  {{- include "isthmus.labels" .root | nindent 2 }}
+  {{- include "isthmus.entityLabels" . | nindent 2 }}
+  {{- with .root.Values.pods.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- if or .entity .root.Values.pods.annotations }}
+annotations:
+  {{- if .entity }}
+  {{- /* The bridge reads its peers once. */}}
+  checksum/peers: {{ include "isthmus.peers" .root | sha256sum }}
+  {{- end }}
+  {{- with .root.Values.pods.annotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Volumes of pods with a service container. */}}
+{{- define "isthmus.serviceVolumes" -}}
+{{- if .Values.storage.s3.ca.configMap }}
+- name: s3-ca
+  configMap: {name: {{ .Values.storage.s3.ca.configMap | quote }}}
+{{- end }}
+{{- if .Values.index.ca.configMap }}
+- name: database-ca
+  configMap: {name: {{ .Values.index.ca.configMap | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* Volumes of pods with a bridge. */}}
+{{- define "isthmus.bridgeVolumes" -}}
+- name: peers
+  configMap: {name: {{ include "isthmus.fullname" . }}-peers}
+{{- if .Values.bridge.archive.tokenSecret.name }}
+- name: archive-token
+  secret: {secretName: {{ .Values.bridge.archive.tokenSecret.name | quote }}}
+{{- end }}
+{{- if .Values.bridge.archive.ca.configMap }}
+- name: archive-ca
+  configMap: {name: {{ .Values.bridge.archive.ca.configMap | quote }}}
+{{- end }}
+{{- end -}}
