@@ -41,20 +41,25 @@ class NoServer(Exception):
 
 
 class Server:
-    """A PostgreSQL server of our own, reached by a socket in its folder, ended when the test ends."""
+    """A PostgreSQL server of our own, reached by a socket in its folder, ended when the test ends.
 
-    def __init__(self, binaries: Path, *, settings: tuple[str, ...] = ()) -> None:
+    What it holds goes with it, unless it is told of a `folder` to keep it in.
+    """
+
+    def __init__(self, binaries: Path, *, settings: tuple[str, ...] = (), folder: Path | None = None) -> None:
         self._binaries = binaries
         self._settings = settings
+        self._kept = folder is not None
         # Short, since a socket's path may have a hundred bytes; and open to who runs the server.
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self._user = next(filter(_exists, _USERS), None) if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         try:
             if self._user is not None:
                 shutil.chown(self.folder, self._user)
-            self._run("initdb", "-D", self.folder / "data", "-A", "trust", "-U", "isthmus", "-E", "UTF8",
-                      "--locale=C", "--no-sync", "--no-instructions")  # fmt: skip
+            if not (self.folder / "data").exists():
+                self._run("initdb", "-D", self.folder / "data", "-A", "trust", "-U", "isthmus", "-E", "UTF8",
+                          "--locale=C", "--no-sync", "--no-instructions")  # fmt: skip
             self.start()
         except BaseException:
             self.end()
@@ -63,6 +68,11 @@ class Server:
     @property
     def url(self) -> str:
         return f"postgresql://isthmus@/postgres?host={quote(str(self.folder), safe='')}"
+
+    @property
+    def process(self) -> int | None:
+        """The number of the server's first process, while it runs."""
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start, and return when it answers. Durability is what it is by default: fsync is on."""
@@ -92,8 +102,9 @@ class Server:
             self._process = None
 
     def end(self) -> None:
-        self.stop(signal.SIGQUIT)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.stop(signal.SIGINT if self._kept else signal.SIGQUIT)
+        if not self._kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [str(self._binaries / program), *map(str, arguments)]
@@ -290,6 +301,8 @@ def contradictions(url: str) -> list[tuple[object, ...]]:
           WHERE NOT EXISTS (SELECT 1 FROM instance i WHERE i.id = s.source)
         UNION ALL SELECT 'classes', c.sop_class, c.series, 0 FROM series_class c
           WHERE NOT EXISTS (SELECT 1 FROM instance i WHERE i.series = c.series AND i.sop_class = c.sop_class)
+        UNION ALL SELECT 'bundle without series', b.generation, b.series, 0 FROM bundle b
+          WHERE NOT EXISTS (SELECT 1 FROM series e WHERE e.id = b.series)
         UNION ALL SELECT 'arrivals', '', count(*), 0 FROM arrival HAVING count(*) > 0
         UNION ALL SELECT 'doomed and held', object_key, 0, 0 FROM doomed JOIN instance USING (object_key)
         """,

@@ -3,7 +3,8 @@
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +50,7 @@ class IntakeLimits:
     unwritten_bytes: int = 8 << 20
     headers_together: int = 256 << 20
     longest_s: float = 12 * 3600.0
+    largest_bytes: int = 32 << 30
 
 
 @dataclass(slots=True)
@@ -129,7 +131,9 @@ class ObjectIntake:
         study: str | None,
         budget: Budget | None = None,
         adopted: Adopted | None = None,
+        came: Callable[[Resource, int], None] = lambda series, count: None,
     ) -> None:
+        """`came` is told how many instances have been entered in which series."""
         self._store = store
         self._index = index
         self._writers = writers
@@ -138,6 +142,7 @@ class ObjectIntake:
         self._study = study
         self._budget = budget
         self._adopted = adopted or Adopted()
+        self._came = came
         self._arriving: _Arriving | None = None
         self._batch = _Batch()
         self._outcomes: list[Outcome | None] = []
@@ -156,6 +161,8 @@ class ObjectIntake:
         try:
             arriving.size += len(block)
             arriving.scan.push(block)
+            if arriving.size > self._limits.largest_bytes:
+                raise reasons.too_large(self._limits.largest_bytes)
             if not arriving.object_key and arriving.size >= _LARGE:
                 arriving.tell_name()
             arriving.upload.write(block)
@@ -274,6 +281,13 @@ class ObjectIntake:
         for one, row in zip(durable, rows, strict=True):
             self._outcomes[one.place] = self._outcome(one, row)
         self._delete([row.doomed for row in rows if row.doomed is not None])
+        entered = Counter(
+            Resource(one.record.key.study, one.record.key.series)
+            for one, row in zip(durable, rows, strict=True)
+            if row.added in (Added.NEW, Added.REPLACED)
+        )
+        for series, count in entered.items():
+            self._came(series, count)
 
     def _outcome(self, one: _Pending, row: RowOutcome) -> Outcome:
         if row.added is Added.KEPT:

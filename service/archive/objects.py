@@ -1,5 +1,6 @@
 """The archive that is the service: an object store and an index."""
 
+import contextlib
 from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ from service.archive.checking import Checked, Checking
 from service.archive.intake import IntakeLimits, ObjectIntake
 from service.archive.keys import OBJECTS
 from service.archive.port import Intake, Outcome
+from service.archive.readying import Readying
 from service.archive.reindexing import Pace, Reindexed, Reindexing
 from service.archive.sweeping import Swept, drain, sweep
 from service.archive.versions import Candidate
@@ -17,9 +19,11 @@ from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import Held
 from service.dicom.resource import Resource
-from service.index.port import Answer, Documents, FullIndex, OnDuplicate
+from service.index.port import FEWEST, Answer, Documents, FullIndex, OnDuplicate
 from service.room import Room
-from service.store.port import FileRun, Lends, ObjectStore, Versions
+from service.store.port import FileRun, Lends, ObjectStore, Probes, Versions
+
+_NO_OBJECT = OBJECTS + "none"
 
 
 class ObjectArchive:
@@ -45,10 +49,12 @@ class ObjectArchive:
         self._store = OwnObjects(store)
         self._adopted = Adopted(open_bucket)
         self._lender = store if isinstance(store, Lends) else None
+        self._prober = store if isinstance(store, Probes) else None
         self._index = index
         self._limits = limits
         self._on_duplicate = on_duplicate
         self._budget = Room(limits.headers_together)
+        self._readying = Readying(index)
         self._writers = ThreadPoolExecutor(write_threads, thread_name_prefix="write")
 
     @property
@@ -90,6 +96,8 @@ class ObjectArchive:
         documents = self._index.documents(resource, unless=unless)
         if documents is not None and documents.count == 0:
             raise _not_found(resource)
+        if documents is not None and documents.scattered >= FEWEST:
+            self._readying.asked(Resource(resource.study, resource.series))
         return documents
 
     def intake(self, study: str | None = None) -> Intake:
@@ -102,6 +110,7 @@ class ObjectArchive:
             study=study,
             budget=self._budget,
             adopted=self._adopted,
+            came=self._readying.came,
         )
 
     def findings(self, held: Held) -> tuple[str, ...]:
@@ -177,12 +186,18 @@ class ObjectArchive:
         return Pace(threads, limits.batch_instances, limits.batch_bytes, limits.header_limit)
 
     def ready(self) -> None:
-        """Return if the index answers; `IndexUnavailable` if not."""
+        """Return if index and store answer; `IndexUnavailable`, `StoreUnavailable` if not."""
         self._index.ready()
+        if self._prober is not None:
+            self._prober.probe()
+            return
+        with contextlib.suppress(ObjectMissing):  # who says that it is not there can be asked
+            self._store.opening(_NO_OBJECT, 1)
 
     def close(self) -> None:
         """Finish what is being written and let go of the index."""
         self._writers.shutdown(wait=True)
+        self._readying.end()
         self._index.close()
 
 

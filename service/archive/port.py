@@ -20,6 +20,7 @@ __all__ = [
     "Forgets",
     "Held",
     "Intake",
+    "Lacks",
     "Outcome",
     "Recalls",
     "Refused",
@@ -148,6 +149,15 @@ class Forgets(Protocol):
 
         May raise `IndexUnavailable`; the bytes themselves may go later.
         """
+        ...
+
+
+@runtime_checkable
+class Lacks(Protocol):
+    """What an archive has that may know of more instances than it can give."""
+
+    def lacking(self, resource: Resource) -> int:
+        """How many instances of `resource` are known of and could not be had when it was last looked up."""
         ...
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from service.dicom import errors
+from service.environment import as_size
 
 COERCED = 0xB000
 DISCARDED = 0xB006
@@ -32,3 +33,8 @@ FAILURE_REASON: Mapping[type[errors.ArchiveError], int] = {
 def failure_reason(error: errors.ArchiveError) -> int:
     """The 16-bit reason of the error's nearest kind in the table."""
     return next(FAILURE_REASON[kind] for kind in type(error).__mro__ if kind in FAILURE_REASON)
+
+
+def too_large(largest_bytes: int) -> errors.TooLarge:
+    """What is said of an instance that is larger than instances may be."""
+    return errors.TooLarge(f"The instance is larger than {as_size(largest_bytes)} (ISTHMUS_MAX_INSTANCE).")

@@ -5,7 +5,7 @@ zstandard as a dictionary, leaves a few hundred bytes of each.
 """
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ import zstandard
 
 from service.dicom.describing import describe
 from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, Description
+from service.index.bundles import in_blocks
 
 _LEVEL = 3
 _DICTIONARY_BYTES = 128 * 1024  # of the first instance; beyond it a document repeats itself
@@ -77,6 +78,13 @@ class PackedDocuments:
     @property
     def count(self) -> int:
         return len(self.rows)
+
+    @property
+    def scattered(self) -> int:
+        return max(Counter(series for series, *_ in self.rows).values(), default=0)
+
+    def blocks(self) -> Iterator[tuple[bytes, str]]:
+        return in_blocks(self)
 
     def __iter__(self) -> Iterator[tuple[bytes, str]]:
         current, reader = -1, zstandard.ZstdDecompressor()

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from service.dicom.attributes import (
@@ -28,9 +29,10 @@ from service.dicom.resource import InstanceKey, Level, Resource
 from service.dicom.sorting import total_order
 from service.index.answers import COUNTED, Hit, Writer, needs_document, page
 from service.index.bookmarks import Bookmarks
+from service.index.bundles import BundledDocuments, JoinedDocuments, fold, in_blocks
 from service.index.documents import generation, new_era, parse
 from service.index.ordering import Place, sort_key
-from service.index.port import Added, Answer, Documents, OnDuplicate, Outcome
+from service.index.port import FEWEST, Added, Answer, Bundle, Documents, OnDuplicate, Outcome
 from service.index.statements import divide
 
 
@@ -58,6 +60,13 @@ class _Documents:
     def count(self) -> int:
         return len(self.rows)
 
+    @property
+    def scattered(self) -> int:
+        return max(Counter(map(_series_of, self.rows)).values(), default=0)
+
+    def blocks(self) -> Iterator[tuple[bytes, str]]:
+        return in_blocks(self)
+
     def __iter__(self) -> Iterator[tuple[bytes, str]]:
         return ((row.record.json, _syntax_and_pixels(row)) for row in self.rows)
 
@@ -69,6 +78,7 @@ class MemoryIndex:
         self._guard = threading.Lock()
         self._rows: dict[InstanceKey, _Row] = {}
         self._doomed: dict[str, None] = {}
+        self._bundles: dict[tuple[str, str], Bundle] = {}
         self._last = 0
         self._era = new_era()
         self._bookmarks = Bookmarks()
@@ -98,6 +108,7 @@ class MemoryIndex:
         self._doomed.pop(record.object_key, None)
         if taken is None:
             return Outcome(Added.NEW)
+        self._bundles.pop((record.key.study, record.key.series), None)
         return Outcome(Added.REPLACED, self._doom(taken.record.object_key, unless=record.object_key))
 
     def _doom(self, object_key: str, *, unless: str | None = None) -> str | None:
@@ -112,6 +123,7 @@ class MemoryIndex:
             for row in rows:
                 del self._rows[row.record.key]
                 self._doom(row.record.object_key)
+                self._bundles.pop(_series_of(row), None)
         return [row.record.object_key for row in rows]
 
     def find(self, query: Query) -> Answer:
@@ -150,9 +162,17 @@ class MemoryIndex:
     def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
         with self._guard:
             rows = self._within(resource)
-        numbers = [row.number for row in rows]
-        current = generation(self._era, len(rows), max(numbers, default=0), sum(numbers))
-        return None if current == unless else _Documents(current, rows)
+            bundles = dict(self._bundles) if resource.instance is None else {}
+        current = self._generation(rows)
+        if current == unless:
+            return None
+        pieces: list[Documents] = []
+        for key, some in groupby(rows, _series_of):
+            members = _Documents("", list(some))
+            bundle, tag = bundles.get(key), self._generation(members.rows)
+            ready = bundle is not None and bundle.generation == tag and bundle.content
+            pieces.append(BundledDocuments(tag, members.count, ready) if ready else members)
+        return JoinedDocuments(current, pieces)
 
     def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
         with self._guard:
@@ -165,6 +185,39 @@ class MemoryIndex:
         if any(not 1 <= number <= len(table) for number in numbers):
             raise NotFound(f"The instance has frames 1 to {len(table)}.")
         return [table.extent(number) for number in numbers]
+
+    # -- Bundles ----------------------------------------------------------------------------------
+
+    def read(self, series: Resource) -> Bundle | None:
+        with self._guard:
+            return self._bundles.get((series.study, series.series or ""))
+
+    def keep(self, series: Resource, bundle: Bundle) -> bool:
+        with self._guard:
+            current = self._generation(self._within(series))
+            if current == bundle.generation:
+                self._bundles[series.study, series.series or ""] = bundle
+        return current == bundle.generation
+
+    def fold(self, resource: Resource) -> int:
+        return fold(self, resource)
+
+    def unready(self, resource: Resource) -> list[Resource]:
+        """The series of `resource` that are worth a bundle and have none of their present generation."""
+        with self._guard:
+            rows = self._within(resource)
+            bundles = dict(self._bundles)
+        found = []
+        for key, some in groupby(rows, _series_of):
+            members, bundle = list(some), bundles.get(key)
+            current = self._generation(members)
+            if len(members) >= FEWEST and (bundle is None or bundle.generation != current):
+                found.append(Resource(*key))
+        return found
+
+    def _generation(self, rows: Sequence[_Row]) -> str:
+        numbers = [row.number for row in rows]
+        return generation(self._era, len(rows), max(numbers, default=0), sum(numbers))
 
     # -- Census -----------------------------------------------------------------------------------
 

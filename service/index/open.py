@@ -6,23 +6,33 @@ from service.index.port import FullIndex
 from service.index.sqlite import SqliteIndex
 
 CONNECTIONS = 16  # to a database server, of each process
+STATEMENT_LIMIT_S = 20.0  # of a search
+_PATIENCE_S = 60.0  # with whatever is done on one connection to a database server
 
 _SERVERS = ("postgresql", "postgres")
 
 
-def open_index(url: str, *, connections: int = CONNECTIONS) -> FullIndex:
+def open_index(
+    url: str, *, connections: int = CONNECTIONS, statement_limit_s: float = STATEMENT_LIMIT_S
+) -> FullIndex:
     """The index at `url`: `sqlite://` and the path of a file, `postgresql://…`, or `memory://`.
 
-    `connections` bounds those that are open at a time to a database server. `SettingError` if the URL
+    `connections` bounds those that are open at a time to a database server, `statement_limit_s` what a
+    search takes. `SettingError` if the URL
     names no index of ours, `IndexUnavailable` if the index cannot be opened.
     """
     scheme, separator, path = url.partition("://")
     if separator and scheme == "sqlite" and path and not path.endswith("/"):
-        return SqliteIndex(path)
+        return SqliteIndex(path, statement_limit_s=statement_limit_s)
     if separator and scheme in _SERVERS and path:
         from service.index.postgres import PostgresIndex  # whose driver nobody else needs to load
 
-        return PostgresIndex(url, connections=connections)
+        return PostgresIndex(
+            url,
+            connections=connections,
+            statement_limit_s=statement_limit_s,
+            patience_s=max(_PATIENCE_S, 3 * statement_limit_s),
+        )
     if separator and scheme == "memory" and not path.strip("/"):
         return MemoryIndex()
     raise SettingError(

@@ -10,6 +10,9 @@ from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
 from service.dicom.resource import InstanceKey, Resource
 
+FEWEST = 16
+"""Instances of a series that is worth a bundle; the documents of fewer are read one by one as fast."""
+
 
 class OnDuplicate(enum.Enum):
     """What happens to an instance whose UIDs are taken by other content (ISTHMUS_ON_DUPLICATE)."""
@@ -43,6 +46,7 @@ class Answer:
     `remaining` counts further matches behind this page; `at_least` says that there may be more of them.
     `total` is the number of all matches where it was counted (below 10,001). `syntaxes` holds for each
     match of a search for instances what `record.syntax_and_pixels` gives, and is empty for others.
+    `warnings` are sentences on what the answer may lack.
     """
 
     matches: Sequence[bytes]
@@ -50,6 +54,7 @@ class Answer:
     at_least: bool = False
     total: int | None = None
     syntaxes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 class Documents(Protocol):
@@ -65,9 +70,33 @@ class Documents(Protocol):
         """The number of instances."""
         ...
 
+    @property
+    def scattered(self) -> int:
+        """The most documents of one series that are read one by one, since it has no bundle."""
+        ...
+
     def __iter__(self) -> Iterator[tuple[bytes, str]]:
         """JSON with slots and `record.syntax_and_pixels` of each instance, in the order of `locate`."""
         ...
+
+    def blocks(self) -> Iterator[tuple[bytes, str]]:
+        """The same, several at once: JSON with slots, with commas between the instances of a block.
+
+        A block holds instances of which `record.syntax_and_pixels` is the same. Between two blocks goes one
+        comma more.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The documents of a series made ready as one, and the generation of the series that they are of.
+
+    `content` is for the index to read; it is empty where they are too long to be made ready.
+    """
+
+    generation: str
+    content: bytes
 
 
 class Index(Protocol):
@@ -152,7 +181,29 @@ class Inventory(Protocol):
         ...
 
 
-class FullIndex(Index, Census, Inventory, Protocol):
+class Bundles(Protocol):
+    """Documents of series made ready, which `Index.documents` gives where they are up to date.
+
+    They go with any instance of their series that is removed or replaced.
+    """
+
+    def read(self, series: Resource) -> Bundle | None:
+        """The bundle of `series`, of whatever generation; `None` if there is none."""
+        ...
+
+    def keep(self, series: Resource, bundle: Bundle) -> bool:
+        """Keep `bundle` if its generation is still that of `series`; whether it is kept."""
+        ...
+
+    def fold(self, resource: Resource) -> int:
+        """Make the bundles that series of `resource` lack and are worth; how many were made.
+
+        Writers go on meanwhile: a series that changes gets none.
+        """
+        ...
+
+
+class FullIndex(Index, Census, Inventory, Bundles, Protocol):
     """What every index of ours is."""
 
     def close(self) -> None:

@@ -16,10 +16,12 @@ from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
 from service.dicom.resource import InstanceKey, Resource
 from service.environment import SettingError
+from service.index import postgres_bundles
 from service.index.bookmarks import Bookmarks
+from service.index.bundles import fold
 from service.index.clauses import Bound
-from service.index.documents import PackedDocuments, generation, parse, unpack
-from service.index.port import Answer, Documents, OnDuplicate, Outcome
+from service.index.documents import parse, unpack
+from service.index.port import Answer, Bundle, Documents, OnDuplicate, Outcome
 from service.index.postgres_adding import Adding, LocksNeeded
 from service.index.postgres_doubt import Doubt
 from service.index.postgres_folding import Folding
@@ -27,8 +29,9 @@ from service.index.postgres_removing import remove
 from service.index.postgres_schema import check, migrate
 from service.index.postgres_sessions import Session, Sessions
 from service.index.refusals import contradiction, too_long
-from service.index.rows import GENERATION, HELD, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, WALK, held, scope
+from service.index.rows import HELD, IN_ORDER, JOINED, WALK, held, scope
 from service.index.searching import find
+from service.index.snapshots import Snapshot
 from service.index.statements import Dialect, search
 
 _LITERAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -53,8 +56,6 @@ POSTGRES = Dialect(
     },
 )
 
-_DOCUMENTS = f"SELECT e.id, i.json, {SYNTAX_AND_PIXELS}, i.id "
-_DICTIONARIES = "SELECT id, dictionary FROM series WHERE id = ANY(?)"
 _SOME_DOCUMENTS = "SELECT i.id, i.series, i.json FROM instance i WHERE i.id = ANY(?)"
 _FRAMES = (
     "SELECT i.table_length, t.first, substr(i.frame_table, t.first::integer * 8 + 1, t.bytes::integer)"
@@ -180,27 +181,21 @@ class PostgresIndex:
         return [held(row) for row in self._rows(f"{HELD}{JOINED}{where}{order}", bound)]
 
     def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
-        where, bound = scope(resource)
-
         def work(session: Session) -> Documents | None:
-            if unless is not None:
-                ((count, last, total),) = session.rows(f"{GENERATION}{JOINED}{where}", bound)
-                if unless == self._generation(count, last, total):
-                    return None
-            while True:
-                # One statement is one snapshot, and a series keeps its dictionary for as long as it lives.
-                rows = session.rows(f"{_DOCUMENTS}{JOINED}{where}{IN_ORDER}", bound)
-                wanted = list({series for series, *_ in rows})
-                dictionaries = dict(session.rows(_DICTIONARIES, (wanted,))) if wanted else {}
-                if len(dictionaries) == len(wanted):
-                    break
-            numbers = [row[3] for row in rows]
-            current = self._generation(len(rows), max(numbers, default=0), sum(numbers))
-            if current == unless:
+            snapshot = self._snapshot(session)
+            if unless is not None and unless == snapshot.generation(resource):
                 return None
-            return PackedDocuments(current, [row[:3] for row in rows], dictionaries)
+            if resource.series is None:
+                with session.transaction(self._read):
+                    return snapshot.documents(resource)
+            # Of a single series one statement, a snapshot by itself, reads all that has to be of one moment.
+            ready = None
+            if resource.instance is None:
+                ready = postgres_bundles.ready_made(session, self._era, resource)
+            return ready or snapshot.scattered(resource)
 
-        return self._sessions.carry_out(work)
+        documents = self._sessions.carry_out(work)
+        return None if documents is None or documents.generation == unless else documents
 
     def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
         runs = _runs([number for number in numbers if 1 <= number <= _MOST_FRAMES])
@@ -216,6 +211,26 @@ class PostgresIndex:
         tables = {begin: offsets for _, begin, offsets in rows}
         begins = {number: begin for begin, run in zip(first, runs, strict=True) for number in run[2]}
         return [_extent(tables[begins[number]], number - 1 - begins[number]) for number in numbers]
+
+    # -- Bundles ----------------------------------------------------------------------------------
+
+    def read(self, series: Resource) -> Bundle | None:
+        return self._sessions.carry_out(lambda session: postgres_bundles.read(session, series))
+
+    def keep(self, series: Resource, bundle: Bundle) -> bool:
+        return self._sessions.carry_out(
+            lambda session: postgres_bundles.keep(session, self._snapshot(session), series, bundle)
+        )
+
+    def fold(self, resource: Resource) -> int:
+        return fold(self, resource)
+
+    def unready(self, resource: Resource) -> list[Resource]:
+        """The series of `resource` that are worth a bundle and have none of their present generation."""
+        return self._sessions.carry_out(lambda session: self._snapshot(session).unready(resource))
+
+    def _snapshot(self, session: Session) -> Snapshot:
+        return Snapshot(session.rows, "= ANY(?)", list, self._era)
 
     # -- Census -----------------------------------------------------------------------------------
 
@@ -253,9 +268,6 @@ class PostgresIndex:
 
     def _rows(self, sql: str, bound: Sequence[Any]) -> list[Any]:
         return self._sessions.carry_out(lambda session: session.rows(sql, bound))
-
-    def _generation(self, count: int, last: int | None, total: int | None) -> str:
-        return generation(self._era, count, last, int(total or 0))
 
 
 _STILL_DOOMED = "SELECT object_key FROM doomed WHERE object_key = ANY(?) ORDER BY id"

@@ -1,19 +1,19 @@
 """What every database index says when it does not answer."""
 
-from service.dicom.errors import IndexUnavailable, TooMany
+from service.dicom.errors import IndexUnavailable, TooCostly
 
 
-def too_long(limit_s: float) -> TooMany:
+def too_long(limit_s: float) -> TooCostly:
     """A search ran past the statement limit."""
-    return TooMany(
-        f"The search takes longer than {limit_s:g} seconds. Narrow it, for instance by a date,"
-        " a patient's ID or a study's UID, or leave out wildcards at the beginning of a key."
+    return TooCostly(
+        f"The search takes longer than {limit_s:g} seconds (ISTHMUS_STATEMENT_S). Narrow it, for instance by"
+        " a date, a patient's ID or a study's UID, or leave out wildcards at the beginning of a key."
     )
 
 
-def too_many_documents() -> TooMany:
+def too_many_documents() -> TooCostly:
     """A search that is matched on documents ran past the statement limit."""
-    return TooMany("The search reads too many documents. Narrow it to a series, or use other keys.")
+    return TooCostly("The search reads too many documents. Narrow it to a series, or use other keys.")
 
 
 def closed() -> IndexUnavailable:

@@ -54,6 +54,9 @@ class Reader(Protocol):
 
 def find(reader: Reader, query: Query, parts: Search, bookmarks: Bookmarks, limit_s: float) -> Answer:
     """What `Index.find` returns; `parts` are those of `query`. `limit_s` bounds the reading of documents."""
+    if parts.candidates is not None:
+        found_first = reader.rows(parts.candidates.sql, parts.candidates.bound)
+        parts = parts.narrowed([row for (row,) in found_first])
     if parts.residual:
         return _sift(reader, query, parts, limit_s)
     bookmark = bookmarks.before(query)

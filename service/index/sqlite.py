@@ -1,7 +1,7 @@
 """The index in one SQLite file, shared by the threads and processes of one machine."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
 from service.dicom.resource import InstanceKey, Resource
 from service.index.bookmarks import Bookmarks
+from service.index.bundles import FORM, fold
 from service.index.clauses import Bound
 from service.index.connections import Link, Links
-from service.index.documents import PackedDocuments, generation, parse, unpack
-from service.index.port import Answer, Documents, OnDuplicate, Outcome
+from service.index.documents import parse, unpack
+from service.index.port import Answer, Bundle, Documents, OnDuplicate, Outcome
 from service.index.refusals import contradiction
-from service.index.rows import GENERATION, HELD, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, WALK, held, scope
+from service.index.rows import HELD, IN_ORDER, JOINED, WALK, held, scope
 from service.index.searching import find
+from service.index.snapshots import Snapshot
 from service.index.statements import Dialect, search
 from service.index.writing import PAGE_BITS, PAGE_FRAMES, Writing
 
@@ -36,14 +38,21 @@ SQLITE = Dialect(
     zoned_time=lambda day, hour, zone: f"zoned_time({day}, {hour}, {zone}, ?)",
     joined_texts=lambda expression: f"group_concat(DISTINCT {expression})",
     is_there="> ''",
+    among="s.id IN (SELECT value FROM json_each(?))",
     join="CROSS JOIN",
     newest_first=" INDEXED BY study_by_date",
 )
 
-_DOCUMENTS = f"SELECT e.id, i.json, {SYNTAX_AND_PIXELS} "
-_DICTIONARIES = "SELECT e.id, e.dictionary FROM study s JOIN series e ON e.study = s.id WHERE s.study_uid = ?"
 _ONE_DOCUMENT = (
     "SELECT i.json, e.id, e.dictionary FROM instance i JOIN series e ON e.id = i.series WHERE i.id = ?"
+)
+_BUNDLE = (
+    "SELECT b.generation, b.content FROM study s JOIN series e ON e.study = s.id"
+    " JOIN bundle b ON b.series = e.id AND b.form = ? WHERE s.study_uid = ? AND e.series_uid = ?"
+)
+_KEEP = (
+    "INSERT OR REPLACE INTO bundle (series, generation, form, content) SELECT e.id, ?, ?, ?"
+    " FROM study s JOIN series e ON e.study = s.id WHERE s.study_uid = ? AND e.series_uid = ?"
 )
 
 
@@ -111,18 +120,11 @@ class SqliteIndex:
         return [held(row) for row in rows]
 
     def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
-        where, bound = scope(resource)
         with self._links.lent() as link, link.reading() as connection:
-            count, last, total = _one(connection, f"{GENERATION}{JOINED}{where}", bound)
-            current = generation(self._era, count, last, total)
-            if current == unless:
+            snapshot = self._snapshot(connection)
+            if unless is not None and unless == snapshot.generation(resource):
                 return None
-            rows: Any = connection.execute(f"{_DOCUMENTS}{JOINED}{where}{IN_ORDER}", bound).fetchall()
-            series = " AND e.series_uid = ?" if resource.series is not None else ""
-            dictionaries: Any = connection.execute(
-                f"{_DICTIONARIES}{series}", bound[: 1 if resource.series is None else 2]
-            ).fetchall()
-        return PackedDocuments(current, rows, dict(dictionaries))
+            return snapshot.documents(resource)
 
     def frames(self, held: Held, numbers: Sequence[int]) -> list[Extent] | None:
         with self._links.lent() as link, link.reading() as connection:
@@ -135,6 +137,35 @@ class SqliteIndex:
             if any(not 1 <= number <= int(str(length)) for number in numbers):
                 raise NotFound(f"The instance has frames 1 to {length}.")
             return [_extent(connection, held.row, number) for number in numbers]
+
+    # -- Bundles ----------------------------------------------------------------------------------
+
+    def read(self, series: Resource) -> Bundle | None:
+        with self._links.lent() as link:
+            row = link.connection.execute(_BUNDLE, (FORM, series.study, series.series)).fetchone()
+        return None if row is None else Bundle(str(row[0]), bytes(row[1]))
+
+    def keep(self, series: Resource, bundle: Bundle) -> bool:
+        with self._links.lent() as link, link.writing() as connection:
+            if self._snapshot(connection).generation(series) != bundle.generation:
+                return False
+            bound = (bundle.generation, FORM, bundle.content, series.study, series.series)
+            connection.execute(_KEEP, bound)
+        return True
+
+    def fold(self, resource: Resource) -> int:
+        return fold(self, resource)
+
+    def unready(self, resource: Resource) -> list[Resource]:
+        """The series of `resource` that are worth a bundle and have none of their present generation."""
+        with self._links.lent() as link, link.reading() as connection:
+            return self._snapshot(connection).unready(resource)
+
+    def _snapshot(self, connection: apsw.Connection) -> Snapshot:
+        def rows(sql: str, bound: Sequence[Any]) -> list[Any]:
+            return connection.execute(sql, bound).fetchall()
+
+        return Snapshot(rows, "IN (SELECT value FROM json_each(?))", _listed, self._era)
 
     # -- Census -----------------------------------------------------------------------------------
 
@@ -174,6 +205,10 @@ class SqliteIndex:
         if row is None:
             raise NotFound("There is no such instance.")
         return () if row[0] is None else tuple(orjson.loads(str(row[0])))
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return orjson.dumps([*numbers]).decode()
 
 
 def _extent(connection: apsw.Connection, row: int, number: int) -> Extent:

@@ -3,9 +3,12 @@ written into statements; names of tables and columns come from the tables alone.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
+
+import orjson
 
 from service.dicom.attributes import (
     BY_PATH,
@@ -39,6 +42,9 @@ _JOINED = {
 }
 # Keys that lead to few rows of a lower level, from which the database had better begin.
 _LEADING = frozenset(((0x0020000E,), (0x00080018,), *REQUEST_PATHS))
+# Keys of a study for which there are indexes that hold the whole text.
+_IN_INDEXES = frozenset(((0x00080050,), (0x00100010,), (0x00100020,)))
+_MOST_CANDIDATES = 2_000
 _ZONED = {tag: pair for pair in DATE_TIMES for tag in pair}
 _ZONES_APART = 2  # days, at most, between the dates of one moment in two zones
 
@@ -55,7 +61,9 @@ class Dialect:
     everything does not sort everything. `counts` says how columns that count are worked out, where not
     by reading them, and `joined_texts` how the different values of an expression become one text with
     commas. `is_there` asks whether a column has a value, in a way that brings a partial index into play.
-    `finds_parts` says that an index may lead to texts by a part of them. `online` is the text ONLINE.
+    `finds_parts` says that an index may lead to texts by a part of them, and `among` how a row is one of
+    those in a bound JSON array, where it is worth while to look for such texts through a whole index
+    first. `online` is the text ONLINE.
     """
 
     like: Callable[[str], str]
@@ -69,6 +77,7 @@ class Dialect:
     newest_first: str = ""
     is_there: str = "IS NOT NULL"
     finds_parts: bool = False
+    among: str = ""
     online: str = "'ONLINE'"
     counts: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,6 +101,15 @@ class Search:
     residual: tuple[Filter, ...]
     walks: bool
     dialect: Dialect
+    candidates: Clause | None = None
+    """Selects the rows of the studies that may match, where an index tells them without the studies."""
+
+    def narrowed(self, studies: Sequence[int]) -> "Search":
+        """This search among what `candidates` selected; itself if that is too much to gain by it."""
+        if len(studies) > _MOST_CANDIDATES:
+            return self
+        among = Clause(self.dialect.among, (orjson.dumps(list(studies)).decode(),))
+        return replace(self, conditions=(among, *self.conditions))
 
     def selections(self, place: Place | None = None) -> list[Clause]:
         """What follows FROM for the matches behind `place`, or all of them: one statement or several.
@@ -161,6 +179,7 @@ def search(query: Query, dialect: Dialect) -> Search:
         residual=tuple(residual),
         walks=above,
         dialect=dialect,
+        candidates=_candidates(keys, dialect) if dialect.among and not begins_below else None,
     )
 
 
@@ -323,27 +342,73 @@ def _one_name(text: str, key: Filter, row: Attribute, dialect: Dialect) -> Claus
 
 
 def _group(wanted: Sequence[str], key: Filter, row: Attribute, column: str, dialect: Dialect) -> Clause:
-    def test(expression: str) -> Clause:
-        return joined(
-            [
-                _like(expression, pattern, dialect)
-                if is_pattern(pattern)
-                else Clause(f"{expression} = ?", (pattern,))
-                for pattern in wanted
-            ],
-            " OR ",
-        )
-
-    return _column(key, row, column, test, dialect)
+    return _column(key, row, column, lambda expression: _spelled(expression, wanted, dialect), dialect)
 
 
-def _begins(expression: str, starts: Sequence[str], dialect: Dialect) -> Clause:
+def _spelled(expression: str, wanted: Sequence[str], dialect: Dialect) -> Clause:
+    clauses = [
+        _like(expression, pattern, dialect)
+        if is_pattern(pattern)
+        else Clause(f"{expression} = ?", (pattern,))
+        for pattern in wanted
+    ]
+    return joined(clauses, " OR ")
+
+
+def _begins(expression: str, wanted: Sequence[str], dialect: Dialect) -> Clause:
     spaced = f"(' ' || replace({expression}, '^', ' '))"
-    tests = [(spaced, f" {start}") for start in starts]
+    tests = [(spaced, f" {start}") for start in wanted]
     if dialect.finds_parts:
-        tests += [(expression, start) for start in starts]
+        tests += [(expression, start) for start in wanted]
     clauses = [Clause(dialect.like(tested), (dialect.containing(part),)) for tested, part in tests]
     return joined(clauses, " AND ")
+
+
+def _candidates(keys: Sequence[Filter], dialect: Dialect) -> Clause | None:
+    """Rows of studies outside of which nothing matches the first key that asks for parts of texts.
+
+    Each column is looked through in its index, which is a small part of what the studies are.
+    """
+    key = next((key for key in keys if key.path in _IN_INDEXES and _asks_for_parts(key)), None)
+    if key is None:
+        return None
+    pieces: list[Clause] = []
+    for column, test in _tests_by_column(key, BY_PATH[key.path], dialect):
+        first, each = test(f"s.{column}"), test("v.value")
+        pieces.append(Clause(f"s.{column} {dialect.is_there} AND {first.sql}", first.bound))
+        among = f"EXISTS (SELECT 1 FROM {dialect.each('s.more', column)} WHERE {each.sql})"
+        pieces.append(Clause(f"s.more {dialect.is_there} AND {among}", each.bound))
+    union = " UNION ALL ".join(f"SELECT s.id FROM study s WHERE {piece.sql}" for piece in pieces)
+    bound = tuple(value for piece in pieces for value in piece.bound)
+    return Clause(f"SELECT id FROM ({union}) LIMIT {_MOST_CANDIDATES + 1}", bound)
+
+
+def _asks_for_parts(key: Filter) -> bool:
+    if key.match is Match.WORDS:
+        return True
+    return key.match is Match.ANY and any(str(value)[:1] in ("*", "?") for value in key.values)
+
+
+def _tests_by_column(
+    key: Filter, row: Attribute, dialect: Dialect
+) -> Iterator[tuple[str, Callable[[str], Clause]]]:
+    """Tests of the values of one column each, of which a study that matches passes one."""
+    if row.vr != "PN":
+        yield row.column, lambda expression: _tests(key, expression, dialect)
+        return
+    for text in key.values:
+        if key.match is Match.WORDS:
+            starts = words(text)
+            pairs = [(starts, column) for column in row.columns]
+            tell = _begins
+        else:
+            asked, tell = name_patterns(text), _spelled
+            if len(asked) == 1:
+                pairs = [(asked[0], column) for column in row.columns]
+            else:  # all of the groups that are asked for, so that one of them will do
+                pairs = [pair for pair in zip(asked, row.columns, strict=False) if pair[0]][:1]
+        for wanted, column in pairs:
+            yield column, partial(tell, wanted=wanted, dialect=dialect)
 
 
 def _requests(keys: Sequence[Filter], dialect: Dialect) -> list[Clause]:

@@ -1,5 +1,6 @@
 """Retrieve of metadata: the attributes of every instance, in DICOM JSON or XML (PS3.18 10.4, annex F)."""
 
+import io
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.archive.port import Documents
+from service.archive.port import Documents, Lacks
 from service.dicom.dicomxml import DICOM_XML
 from service.dicom.media import DICOM_JSON, Representation
 from service.dicom.multipart import new_boundary
@@ -19,11 +20,10 @@ from service.web.coding import agreed_coding, encoded, headers_of
 from service.web.conditional import entity_tag, is_unchanged, require_match
 from service.web.documents import agree, one_xml, xml_parts
 from service.web.offers import MADE, available_values
-from service.web.request import House, base_url, house, resource_of
+from service.web.request import House, base_url, house, resource_of, warning
 from service.web.sending import stream
 
 _AT_ONCE = 8 << 20  # bytes; beyond them the answer is streamed, and not kept
-_BLOCK = 256 << 10
 _LONG = 4 << 20
 # Of how documents are written; to be raised when the same ones come out as other bytes, so that what
 # clients and caches have of them is not taken for unchanged.
@@ -46,6 +46,9 @@ async def metadata(request: Request) -> Response:
     found = await here.reads.run(read, here, asked, agreed)
     # Exactly this Content-Type: some clients compare it as text, so no charset parameter is added.
     headers = {"Content-Type": found.media_type, "ETag": found.tag, **headers_of(asked.coding)}
+    lacking = here.archive.lacking(resource) if isinstance(here.archive, Lacks) else 0
+    if lacking:  # with 200: viewers take 206 for a failure, and would show nothing of what there is
+        headers["Warning"] = warning(asked.base, f"{lacking} instances could not be had and are left out")
     if found.body is None:
         return Response(status_code=304, headers=headers)
     if isinstance(found.body, bytes):
@@ -103,14 +106,12 @@ def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
         assert known is not None
         return _Found(DICOM_JSON, tag, known[1])
     blocks = encoded(_blocks(documents, asked), asked.coding)
-    made: list[bytes] = []
-    size = 0
+    made = io.BytesIO()  # whose blocks are let go of one by one: memory is dearer than copying
     for block in blocks:
-        made.append(block)
-        size += len(block)
-        if size > _AT_ONCE:
-            return _Found(DICOM_JSON, tag, itertools.chain(made, blocks))
-    body = b"".join(made)
+        made.write(block)
+        if made.tell() > _AT_ONCE:
+            return _Found(DICOM_JSON, tag, itertools.chain((made.getvalue(),), blocks))
+    body = made.getvalue()
     here.finished.keep(key, generation, body)
     return _Found(DICOM_JSON, tag, body)
 
@@ -141,16 +142,17 @@ def _read_xml(here: House, asked: _Asked, agreed: Representation) -> _Found:
 
 
 def _blocks(documents: Documents, asked: _Asked) -> Iterator[bytes]:
-    """The array of all documents, in blocks of about `_BLOCK` bytes."""
+    """The array of all documents, block by block."""
     root = asked.base.encode("ascii")
-    opening, batch, size = b"[", list[bytes](), 0
-    for document in _selected(documents, asked):
-        batch.append(document)
-        size += len(document)
-        if size >= _BLOCK:
-            yield from _pieces(opening + b",".join(batch), root)
-            opening, batch, size = b",", [], 0
-    yield (opening if batch else b"") + b",".join(batch).replace(BASE_SLOT, root) + b"]"
+    blocks = documents.blocks()
+    if asked.selection is not None:
+        blocks = ((asked.selection.of(document), told) for document, told in documents)
+    opening = b"["
+    for text, told in blocks:
+        yield opening
+        yield from _pieces(text.replace(SYNTAXES_SLOT, available_values(told)), root)
+        opening = b","
+    yield b"]"
 
 
 def _pieces(block: bytes, root: bytes) -> Iterator[bytes]:

@@ -189,7 +189,7 @@ def test_a_search_that_takes_too_long_is_ended_with_advice(tmp_path: Path, a_rec
     hasty = SqliteIndex(tmp_path / "index.db", statement_limit_s=0.0)
 
     with pytest.raises(TooMany, match="Narrow it"):
-        hasty.find(Query.from_url(Level.STUDY, [("PatientName", "*x*")]))
+        hasty.find(Query.from_url(Level.STUDY, [("ReferringPhysicianName", "*x*")]))
 
     assert len(hasty.locate(Resource("1.7"))) == 1  # the connection is as good as before
     hasty.close()
