@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bridge import syntaxes
+from bridge import hosts, syntaxes
 from bridge.peers import Peers, read_peers
 from service import environment
 from service.environment import SettingError
+from service.settings import Settings, networks, origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,95 @@ class RetrieveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSettings:
+    """How many store and retrieve jobs there may be, and how long they are remembered."""
+
+    running: int = 4
+    running_per_peer: int = 2
+    queued: int = 100
+    """Jobs that wait; beyond that one more is refused."""
+    retry_after_s: int = 10
+    """After which whoever was refused may ask again."""
+    resources: int = 1000
+    """Studies, series and instances of one job."""
+    kept: int = 200
+    """Jobs that are over and still told."""
+    kept_s: float = 7 * 86400.0
+    """How long they are told at most."""
+    keep_s: float = 2.0
+    """Between two records of how far a job is."""
+    held_bytes: int = 64 << 20
+    """In instances that are fetched ahead, of all jobs together."""
+    cancel_s: float = 10.0
+    """How long a peer may go on with what was cancelled before its association is ended."""
+    tries: int = 3
+    """Of a retrieval whose association is lost or not to be had."""
+    try_again_s: float = 5.0
+    """Between two of them."""
+
+    @property
+    def most(self) -> int:
+        """Jobs that there may be in all, those being forgotten among them."""
+        return 2 * (self.running + self.queued) + self.kept
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """The bridge's HTTP: where it listens, whose pages may use it, and what it waits for."""
+
+    host: str = "127.0.0.1"
+    port: int = 8081
+    cors: tuple[str, ...] = ("loopback",)
+    any_host: bool = False
+    """Whether requests may name any host, as those that come through a proxy do."""
+    connections: int = 512
+    body_bytes: int = 1 << 20
+    body_stall_s: float = 30.0
+    crossing_s: float = 30.0
+    """For what the loop of the associations is asked, beside what waits for a peer."""
+    echo_s: float = 10.0
+    """For each step of an echo, where nothing is said of the peer."""
+    archive_s: float = 3.0
+    """For the archive to show that it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacsSettings:
+    """How a DIMSE PACS is presented as DICOMweb, and what is kept of it; the numbers are for each peer."""
+
+    cache_bytes: int = 10 << 30
+    """The most bytes of objects that are kept, beside what is being read."""
+    cache_s: float = 7 * 86400.0
+    """A series that nobody has read for so long is let go of."""
+    fresh_s: float = 60.0
+    """How long the word of the PACS on what it holds is good; it is asked again in the second half."""
+    answers_s: float = 30.0
+    """How long the matches of a search are kept for its next pages."""
+    max_answers: int = 20_000
+    """Matches of one search that are taken; the rest is called off."""
+    most_walked: int = 200
+    """C-FIND requests of one search that a PACS without relational queries needs."""
+    associations: int = 4
+    """At a time, where the peer says nothing of it."""
+    waiting: int = 128
+    """Requests that may wait for the PACS at a time."""
+    wait_s: float = 300.0
+    """The longest that a request waits."""
+    settle_s: float = 10.0
+    """For instances that come behind the final response of a C-MOVE."""
+    singles: int = 3
+    """Instances of a series asked for one by one before all of it is fetched."""
+    single_s: float = 60.0
+    """How long these are remembered."""
+    whole_bytes: int = 8 << 20
+    """An instance no larger than this is held in memory until it is written."""
+    unwritten_bytes: int = 32 << 20
+    """In such instances, of one retrieval, before the PACS has to wait."""
+    sent_bytes: int = 16 << 20
+    """In instances to be stored, before they are sent on."""
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeSettings:
     """Everything that the bridge is told from outside."""
 
@@ -141,12 +231,32 @@ class BridgeSettings:
     """The folder of what must outlast the program."""
     commitment: CommitmentSettings = field(default_factory=CommitmentSettings)
     retrieve: RetrieveSettings = field(default_factory=RetrieveSettings)
+    inbox_ae_title: str = "ISTHMUS_IN"
+    """What a PACS is named as the destination of a C-MOVE of ours."""
+    pacs: PacsSettings = field(default_factory=PacsSettings)
+    web: Settings = field(default_factory=Settings)
+    """How a PACS answers that is presented as DICOMweb, where that is as the service does."""
+    jobs: JobSettings = field(default_factory=JobSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
 
 
 def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
     """The settings in `environ`; `SettingError` names the first variable that is no good."""
     return BridgeSettings(
         ae_title=_ae_title(environ),
+        web=Settings(
+            max_results=environment.integer(environ, "ISTHMUS_MAX_RESULTS", 5_000, least=1),
+            header_limit=environment.size(environ, "ISTHMUS_HEADER_LIMIT", 32 << 20, least=1 << 20),
+            trusted_proxies=networks(environ, "ISTHMUS_TRUSTED_PROXIES"),
+        ),
+        inbox_ae_title=_ae_title(environ, "ISTHMUS_INBOX_AE_TITLE", "ISTHMUS_IN"),
+        pacs=PacsSettings(
+            cache_bytes=environment.size(environ, "ISTHMUS_PEER_CACHE", 10 << 30, least=64 << 20),
+            cache_s=86400.0 * environment.integer(environ, "ISTHMUS_PEER_CACHE_DAYS", 7, least=1, most=3650),
+            fresh_s=environment.integer(environ, "ISTHMUS_PEER_FRESH_S", 60, least=1, most=86400),
+            max_answers=environment.integer(environ, "ISTHMUS_PEER_MAX_ANSWERS", 20_000, least=1),
+            wait_s=environment.integer(environ, "ISTHMUS_PEER_WAIT_S", 300, least=1, most=86400),
+        ),
         host=environment.text(environ, "ISTHMUS_DIMSE_HOST", "127.0.0.1"),
         port=environment.integer(environ, "ISTHMUS_DIMSE_PORT", 11112, most=65535),
         drain_s=environment.integer(environ, "ISTHMUS_DRAIN_S", 4, most=3600),
@@ -164,16 +274,32 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
             ca_file=_file(environ, "ISTHMUS_ARCHIVE_CA"),
         ),
         state=Path(environment.text(environ, "ISTHMUS_BRIDGE_STATE", "./data/bridge")),
+        control=_control(environ),
     )
 
 
-def _ae_title(environ: Mapping[str, str]) -> str:
-    title = environment.text(environ, "ISTHMUS_AE_TITLE", "ISTHMUS")
+def _control(environ: Mapping[str, str]) -> ControlSettings:
+    host = environment.text(environ, "ISTHMUS_BRIDGE_HOST", "127.0.0.1")
+    auth = environment.one_of(environ, "ISTHMUS_AUTH", "none", ("none", "none!"))
+    if auth == "none" and host != "localhost" and not hosts.is_loopback(host):
+        raise SettingError(
+            f"ISTHMUS_BRIDGE_HOST is {host!r}, beyond loopback, and ISTHMUS_AUTH is 'none': anyone could "
+            "send and fetch studies. Put an authenticating proxy in front and write ISTHMUS_AUTH='none!' "
+            "to allow it."
+        )
+    return ControlSettings(
+        host=host,
+        port=environment.integer(environ, "ISTHMUS_BRIDGE_PORT", 8081, most=65535),
+        cors=origins(environ, "ISTHMUS_CORS", ("loopback",)),
+        any_host=auth == "none!",
+    )
+
+
+def _ae_title(environ: Mapping[str, str], name: str = "ISTHMUS_AE_TITLE", default: str = "ISTHMUS") -> str:
+    title = environment.text(environ, name, default)
     # PS3.5 6.2, AE: at most 16 characters of the default repertoire without backslash.
     if re.fullmatch(r"[ -\[\]-~]{1,16}", title) is None:
-        raise SettingError(
-            f"ISTHMUS_AE_TITLE must be 1 to 16 ASCII characters without backslash; it is {title!r}."
-        )
+        raise SettingError(f"{name} must be 1 to 16 ASCII characters without backslash; it is {title!r}.")
     return title
 
 

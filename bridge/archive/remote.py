@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from bridge import tracing
 from bridge.archive.http1 import Connection, ConnectionLost, HttpAnswer, connect
 from bridge.settings import ArchiveSettings
 from service.dicom.errors import UpstreamFailed
@@ -171,6 +172,8 @@ class RemoteArchive:
         """The head of a request, with what every request has."""
         lines = [request_line, f"Host: {self._authority}", f"User-Agent: {IMPLEMENTATION_VERSION_NAME}"]
         lines += fields
+        if trace := tracing.current():
+            lines.append(f"X-Request-ID: {trace}")
         token = self._token.read()
         if token:
             lines.append(f"Authorization: Bearer {token}")

@@ -34,6 +34,7 @@ _MOST_BYTES = 32 << 20  # of a page of the fewest matches; ours end at 16 MiB
 _ACCEPT = "application/dicom+json"
 _TRIES = 3  # where the server is busy
 _LONGEST_WAIT_S = 2
+_MUCH_LATER_S = 60
 # PS3.18 8.3.4.4, and what others make of the sentence.
 _MORE = re.compile(r"additional\s+results", re.IGNORECASE)
 
@@ -117,7 +118,7 @@ async def _page(archive: RemoteArchive, request: str, limit: int, offset: int) -
             body = await _whole(answer, _PAGE_BYTES if limit > _LEAST else _MOST_BYTES)
         finally:
             answer.close()
-        if answer.status not in (429, 503):
+        if answer.status not in (429, 503) or _much_later(answer):
             break
         if left:
             await asyncio.sleep(_wait_s(answer))
@@ -170,6 +171,12 @@ def _identity(match: Match) -> bytes:
     """What tells a match from others: its UIDs, or all of it where it has none."""
     uids = [match.get(tag) for tag in ("0020000D", "0020000E", "00080018")]
     return orjson.dumps(uids if any(uids) else match)
+
+
+def _much_later(answer: Incoming) -> bool:
+    """Whether a busy server says that it is no use to ask again soon, as of a search that costs too much."""
+    told = answer.headers.get("retry-after", "")
+    return told.isascii() and told.isdigit() and int(told) >= _MUCH_LATER_S
 
 
 def _wait_s(answer: Incoming) -> float:

@@ -20,6 +20,7 @@ _NOT_STORED = (
     "1.2.840.10008.2.",  # dictionaries
     "1.2.840.10008.3.",  # patient, visit, study and results management; procedure steps
     "1.2.840.10008.4.",  # service classes
+    "1.2.840.10008.10.",  # real-time communication (PS3.22)
     "1.2.840.10008.5.1.1.",  # printing, media creation, display
     "1.2.840.10008.5.1.4.1.1.200.4",  # CT protocol find, move, get
     "1.2.840.10008.5.1.4.1.1.200.5",

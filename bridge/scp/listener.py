@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from bridge import statuses
+from bridge import statuses, tracing
 from bridge.journal import AssociationReport
+from bridge.measures import Measures
 from bridge.peers import Peer
 from bridge.scp import accepting, permission
 from bridge.scp.service import Follows, Service
@@ -36,12 +38,14 @@ class Listener:
         settings: BridgeSettings,
         services: Sequence[Service],
         report: Callable[[AssociationReport], None] = AssociationReport.log,
+        measures: Measures | None = None,
     ) -> None:
         self._settings = settings
         self._services = services
         self._by_operation = {code: service for service in services for code in service.operations}
         self._following = [service for service in services if isinstance(service, Follows)]
         self._report = report
+        self.measures = measures or Measures()
         self._server: asyncio.Server | None = None
         self._waiting: dict[Association, None] = {}  # connected, nothing asked yet; oldest first
         self._connections: set[Association] = set()
@@ -116,9 +120,10 @@ class Listener:
         self, association: Association, request: AssociateRequest
     ) -> tuple[AssociateAccept, Mapping[int, Context]] | AssociateReject:
         settings = self._settings
+        checked = settings.check_called_ae and not _same(association.called, settings.inbox_ae_title)
         refused = negotiation.refusal(
             request,
-            called_ae=settings.ae_title if settings.check_called_ae else None,
+            called_ae=settings.ae_title if checked else None,
             crowded=lambda _: self._crowded(association),
         )
         if refused is not None:
@@ -134,6 +139,7 @@ class Listener:
         self._waiting.pop(association, None)
         self._callers[self._caller(association)] += 1
         self._answers[association] = Counter()
+        self.measures.established(association)
         self._tasks[association] = asyncio.get_running_loop().create_task(self._serve(association))
 
     def closed(self, association: Association) -> None:
@@ -174,8 +180,10 @@ class Listener:
     # One association.
 
     async def _serve(self, association: Association) -> None:
+        trace, messages = tracing.new(), itertools.count(1)
         try:
             while (message := await association.receive()) is not None:
+                tracing.enter(f"{trace}.{next(messages)}")
                 await self._dispatch(message, association)
                 for service in self._following:
                     if not self._draining:
@@ -188,6 +196,7 @@ class Listener:
             log.exception("association peer=%s unexpected error", association.peer[0])
             association.abort("failed")
         finally:
+            tracing.enter(trace)
             for service in self._following:
                 service.leave(association)
             del self._tasks[association]
@@ -203,9 +212,12 @@ class Listener:
             if message.data is not None:
                 await message.data.drop()
             return
+        begun = asyncio.get_running_loop().time()
         status = await self._served(message, association)
         operation = command.field if command.field in self._by_operation else 0
         self._answers[association][operation, status] += 1
+        duration_s = asyncio.get_running_loop().time() - begun
+        self.measures.served(association, operation, status, duration_s)
 
     async def _served(self, message: Message, association: Association) -> int:
         service = self._by_operation.get(message.command.field)
@@ -222,7 +234,12 @@ class Listener:
     def _tell(self, association: Association) -> None:
         duration_s = asyncio.get_running_loop().time() - self._started.pop(association)
         answers = self._answers.pop(association, Counter())
+        self.measures.ended(association)
         self._report(AssociationReport.of(association, duration_s, answers))
+
+
+def _same(title: str, other: str) -> bool:
+    return title.strip().lower() == other.strip().lower()
 
 
 async def _refuse(message: Message, association: Association, status: int, comment: str = "") -> int:

@@ -1,6 +1,7 @@
 """C-STORE (PS3.7 9.1.1, PS3.4 annex B): each instance becomes one STOW-RS request while it arrives."""
 
 import logging
+from typing import Protocol
 
 from bridge import statuses
 from bridge.archive.remote import RemoteArchive
@@ -21,13 +22,28 @@ log = logging.getLogger("isthmus.store")
 _LONGEST_HEAD = 1 << 16
 
 
+class Inbox(Protocol):
+    """Where instances go that a retrieval of ours waits for."""
+
+    async def take(
+        self, message: Message, first: list[bytes], data: DataSet, association: Association
+    ) -> int | None:
+        """Take the instance of a C-STORE request, of which `first` has been read; the status.
+
+        `None` if nobody waits for it: nothing of `data` is lost then, what was read being added to `first`.
+        """
+        ...
+
+
 class Store:
     """Passes instances on to the archive, undecoded, and its word back to the peer."""
 
     operations = frozenset({int(Operation.C_STORE)})
 
-    def __init__(self, archive: RemoteArchive) -> None:
+    def __init__(self, archive: RemoteArchive, inbox: Inbox | None = None) -> None:
+        """What `inbox` takes was asked for by a retrieval of ours, and does not go to the archive."""
         self._archive = archive
+        self._inbox = inbox
 
     def offer(self, abstract: str, service_class: str) -> Offer | None:
         stored = is_uid(abstract) and classes.is_storage(abstract, service_class)
@@ -51,15 +67,13 @@ class Store:
         sop_class = message.command.text(Tag.AFFECTED_SOP_CLASS)
         sop_instance = message.command.text(Tag.AFFECTED_SOP_INSTANCE)
         syntax = BY_UID[message.context.syntax]
-        first = await data.read()
-        while True:
-            head = first[0] if len(first) == 1 else b"".join(first)
-            verdict = compare(head, syntax, sop_class, sop_instance, whole=data.at_end)
-            if verdict is not Verdict.MORE or len(head) > _LONGEST_HEAD:
-                break
-            first += await data.read(len(head))  # doubled, so that crumbs are not read over and over
-        if verdict is Verdict.DIFFERENT:
-            return statuses.MISMATCH
+        first, refused = await checked_head(message, data)
+        if refused is not None:
+            return refused
+        if self._inbox is not None:
+            taken = await self._inbox.take(message, first, data, association)
+            if taken is not None:
+                return taken
         file_meta = file_head(sop_class, sop_instance, syntax.uid, source_ae_title=association.calling)
         try:
             answer = await self._archive.store(file_meta, first, data)
@@ -70,6 +84,21 @@ class Store:
         if status != statuses.SUCCESS:
             log.warning("store instance=%s http=%d status=%04X", sop_instance, answer.status, status)
         return status
+
+
+async def checked_head(message: Message, data: DataSet) -> tuple[list[bytes], int | None]:
+    """The first blocks of a data set, and why it is refused: its UIDs are not the command's (PS3.4 B.2.3)."""
+    command = message.command
+    sop_class, sop_instance = command.text(Tag.AFFECTED_SOP_CLASS), command.text(Tag.AFFECTED_SOP_INSTANCE)
+    syntax = BY_UID[message.context.syntax]
+    first = await data.read()
+    while True:
+        head = first[0] if len(first) == 1 else b"".join(first)
+        verdict = compare(head, syntax, sop_class, sop_instance, whole=data.at_end)
+        if verdict is not Verdict.MORE or len(head) > _LONGEST_HEAD:
+            break
+        first += await data.read(len(head))  # doubled, so that crumbs are not read over and over
+    return first, statuses.MISMATCH if verdict is Verdict.DIFFERENT else None
 
 
 def refusal(context: Context, command: Command) -> int | None:

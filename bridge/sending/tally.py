@@ -37,8 +37,8 @@ class Tally:
     def failed(self) -> int:
         return len(self.failures)
 
-    def count(self, instance: str, result: Outcome) -> None:
-        """Note what became of one instance."""
+    def count(self, instance: str, result: Outcome, reason: str = "") -> None:
+        """Note what became of one instance, and `reason` why it failed."""
         self.remaining -= 1
         if result is Outcome.COMPLETED:
             self.completed += 1

@@ -101,10 +101,19 @@ class Association(asyncio.BufferedProtocol):
         """The bytes of all data sets received."""
         return self._assembler.received_bytes
 
+    @property
+    def sent_bytes(self) -> int:
+        """The bytes of all messages sent."""
+        return self._outbox.sent_bytes
+
     def new_message_id(self) -> int:
         """A Message ID that no other message of ours has (PS3.7 9.1.1.1.1), 1 to 65535."""
         self._last_message_id = self._last_message_id % 0xFFFF + 1
         return self._last_message_id
+
+    def number_from(self, message_id: int) -> None:
+        """Give our next message this Message ID, 1 to 65535, and those after it the ones that follow."""
+        self._last_message_id = message_id - 1
 
     async def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; `None` when the association is over. The one before counts as served.

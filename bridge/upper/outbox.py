@@ -15,8 +15,9 @@ _LEAST_TAKEN = 16 << 10  # bytes in a PDU's time of a peer that reads at all
 class Outbox:
     """What one association sends; used by one task at a time.
 
-    `longest` is the peer's maximum length, 0 for none (PS3.8 D.1). `is_open` says whether messages may be
-    sent, `abort` ends the association with a reason, and `rested` is told when nothing is sent any more.
+    `longest` is the peer's maximum length, 0 for none (PS3.8 D.1), `sent_bytes` what messages took.
+    `is_open` says whether messages may be sent, `abort` ends the association with a reason, and `rested` is
+    told when nothing is sent any more.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Outbox:
     ) -> None:
         """A peer is given up that takes next to nothing for `patience_s`."""
         self.longest = 0
+        self.sent_bytes = 0
         self.transport: asyncio.Transport | None = None
         self._patience_s = patience_s
         self._is_open = is_open
@@ -131,7 +133,9 @@ class Outbox:
     def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
         if self.transport is None:
             return
-        if sum(map(len, pieces)) <= _JOINED:  # one copy is cheaper than many addresses
+        size = sum(map(len, pieces))
+        self.sent_bytes += size
+        if size <= _JOINED:  # one copy is cheaper than many addresses
             self.transport.write(b"".join(pieces))
             return
         self.transport.writelines(pieces)

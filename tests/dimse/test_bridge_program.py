@@ -28,7 +28,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             subprocess.Popen(
                 [sys.executable, "-m", "bridge", *arguments],
                 cwd=ROOT,
-                env={**ours, "ISTHMUS_DIMSE_PORT": "0", **environ},
+                env={**ours, "ISTHMUS_DIMSE_PORT": "0", "ISTHMUS_BRIDGE_PORT": "0", **environ},
                 stderr=subprocess.PIPE,
                 text=True,
                 pass_fds=pass_fds,

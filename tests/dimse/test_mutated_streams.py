@@ -262,6 +262,7 @@ def program(stored: Archive, tmp_path: Path) -> Iterator[Program]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
     settings = {
         "ISTHMUS_DIMSE_PORT": "0",
+        "ISTHMUS_BRIDGE_PORT": "0",
         "ISTHMUS_ARCHIVE_URL": stored.url,
         "ISTHMUS_PEERS": str(peers),
         "ISTHMUS_BRIDGE_STATE": str(tmp_path / "state"),

@@ -27,6 +27,7 @@ class Program:
             env={
                 **ours,
                 "ISTHMUS_DIMSE_PORT": "0",
+                "ISTHMUS_BRIDGE_PORT": "0",
                 "ISTHMUS_ARCHIVE_URL": url,
                 "ISTHMUS_BRIDGE_STATE": str(folder),
                 "ISTHMUS_PEERS": str(peers),

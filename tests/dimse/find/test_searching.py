@@ -244,3 +244,11 @@ def test_an_answer_that_breaks_off_is_a_failure(server, search):
 
     with pytest.raises(UpstreamFailed):
         search()
+
+
+def test_a_server_that_says_to_come_back_much_later_is_not_asked_again(server, search):
+    server.behave = answering(503, headers={"Retry-After": "60"})
+
+    with pytest.raises(Busy):
+        search()
+    assert len(server.asked) == 1

@@ -1,0 +1,1 @@
+"""Long errands: instances sent to a peer, or fetched from one, while nobody waits for the answer."""

@@ -1,0 +1,250 @@
+"""What was read of a PACS: an archive of its own on this machine, bounded by size and age.
+
+The PACS has everything that is here, so that losing it costs time and nothing else.
+"""
+
+import dataclasses
+import logging
+import os
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Buffer, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from service.archive.objects import ObjectArchive
+from service.archive.open import open_archive
+from service.archive.port import Outcome, Stored
+from service.dicom.errors import IndexUnavailable, NotFound, StoreUnavailable
+from service.dicom.query import Query
+from service.dicom.record import Held
+from service.dicom.resource import InstanceKey, Level, Resource
+from service.settings import Settings
+
+log = logging.getLogger("isthmus.pacs")
+
+_WRITERS = 2
+_IN_USE_S = 60.0  # since the last read: an answer may be on its way
+_HARD = 2  # times the limit, where everything is in use
+_PAGE = 500
+_OPENED = "opened"  # names the boot since which what is here may not all be on the disk
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_STUDY_UID = b'"0020000D":{"vr":"UI","Value":["'
+
+
+class SeriesKey(NamedTuple):
+    """A series by its UIDs."""
+
+    study: str
+    series: str
+
+    @property
+    def resource(self) -> Resource:
+        return Resource(self.study, self.series)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is known of a series here: its bytes, and when it was used."""
+
+    size_bytes: int = 0
+    used: float = 0.0
+
+
+class Cache:
+    """Instances of one PACS. Every method may be called from any thread, and blocks.
+
+    `on_forgotten` is told of each series that is let go of.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        most_bytes: int,
+        most_age_s: float,
+        web: Settings,
+        on_forgotten: Callable[[SeriesKey], None] = lambda key: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open the cache in `folder`, which is made if it is not there. May raise `StoreUnavailable`."""
+        self.on_forgotten = on_forgotten
+        self._most_bytes = most_bytes
+        self._most_age_s = most_age_s
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[SeriesKey, _Kept] = OrderedDict()
+        self._size_bytes = 0
+        self.archive: ObjectArchive = _opened(folder, web)
+        self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="pacs-write")
+        self._count()
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all objects."""
+        return self._size_bytes
+
+    def use(self, key: InstanceKey) -> None:
+        """Note that an instance is being read."""
+        kept = self._kept.get(SeriesKey(key.study, key.series))
+        if kept is not None:
+            kept.used = self._clock()
+
+    def held(self, resource: Resource) -> Sequence[Held]:
+        """The instances of `resource` that are here, none if there are none."""
+        try:
+            return self.archive.instances(resource)
+        except NotFound:
+            return ()
+
+    def put(self, objects: Iterable[Sequence[Buffer]], study: str) -> list[Outcome]:
+        """Keep objects of one study, each given as its bytes in blocks; one outcome each, in order.
+
+        On return they can be read. May raise `StoreUnavailable`, `IndexUnavailable`.
+        """
+        self.make_room()
+        intake = self.archive.intake(study)
+        sizes: list[int] = []
+        for blocks in objects:
+            intake.begin()
+            for block in blocks:
+                intake.write(memoryview(block))
+            intake.end()
+            sizes.append(sum(memoryview(block).nbytes for block in blocks))
+        outcomes = list(intake.finish())
+        for outcome, size in zip(outcomes, sizes, strict=True):
+            self.count(outcome, size)
+        return outcomes
+
+    def count(self, outcome: Outcome, size_bytes: int) -> None:
+        """Note what became of an object that was put into the archive."""
+        if isinstance(outcome, Stored) and not outcome.already:
+            key = SeriesKey(outcome.key.study, outcome.key.series)
+            with self._guard:
+                kept = self._kept.setdefault(key, _Kept())
+                kept.size_bytes += size_bytes
+                kept.used = self._clock()
+                self._size_bytes += size_bytes
+
+    def forget(self, resource: Resource) -> None:
+        """Let go of what the PACS has no longer, or nobody reads; what is not here is let go of already."""
+        held = self.held(resource)
+        try:
+            self.archive.forget(resource)
+        except NotFound:
+            return
+        for one in held:
+            self._uncount(SeriesKey(one.key.study, one.key.series), one.size)
+
+    def make_room(self) -> None:
+        """Let go of what is old, and of what was used longest ago while there is too much.
+
+        What was read in the last minute stays: an answer may be on its way. `StoreUnavailable` where that is
+        twice as much as there may be.
+        """
+        at = self._clock()
+        with self._guard:
+            by_use = sorted(self._kept.items(), key=lambda item: item[1].used)
+            excess = self._size_bytes - self._most_bytes
+        for key, kept in by_use:
+            age = at - kept.used
+            if age < _IN_USE_S or (excess <= 0 and age < self._most_age_s):
+                break
+            excess -= kept.size_bytes
+            self.forget(key.resource)
+            self.on_forgotten(key)
+            log.info("pacs cache forgets series=%s bytes=%d", key.series, kept.size_bytes)
+        if self._size_bytes > _HARD * self._most_bytes:
+            raise StoreUnavailable(
+                "More of this PACS is being read at once than is kept of it (ISTHMUS_PEER_CACHE)."
+            )
+
+    def close(self) -> None:
+        """Finish what is being written, and let go of the folder."""
+        self.writers.shutdown(wait=True, cancel_futures=True)
+        self.archive.close()
+
+    def _uncount(self, key: SeriesKey, size_bytes: int) -> None:
+        with self._guard:
+            kept = self._kept.get(key)
+            if kept is None:
+                return
+            kept.size_bytes -= size_bytes
+            self._size_bytes -= size_bytes
+            if kept.size_bytes <= 0:
+                del self._kept[key]
+
+    def _count(self) -> None:
+        """What an earlier run has left here; its age counts from this start."""
+        at, offset = self._clock(), 0
+        while True:
+            answer = self.archive.find(Query(Level.STUDY, limit=_PAGE, offset=offset))
+            for match in answer.matches:
+                for one in self.held(Resource(_study_of(match))):
+                    key = SeriesKey(one.key.study, one.key.series)
+                    self._kept.setdefault(key, _Kept(used=at)).size_bytes += one.size
+                    self._size_bytes += one.size
+            offset += len(answer.matches)
+            if not answer.remaining or not answer.matches:
+                return
+
+
+def _opened(folder: Path, web: Settings) -> ObjectArchive:
+    """The archive in `folder`, begun anew where it cannot be used: the PACS has all of it.
+
+    That is also where the machine went down while it was open, since nothing waits here for the disk.
+    """
+    settings = dataclasses.replace(
+        web,
+        store=f"file://{folder.absolute()}/objects",
+        index=f"sqlite://{folder.absolute()}/index.db",
+        on_duplicate="replace",  # the PACS is right
+        durable=False,
+    )
+    try:
+        opened = folder / _OPENED
+        if opened.exists() and opened.read_text() != _this_boot():
+            log.warning("pacs cache begun anew folder=%s, the machine went down", folder.name)
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened.write_text(_this_boot())
+        _flush(opened)
+        try:
+            archive = open_archive(settings)
+            archive.sweep(older_than_s=0.0, even_most=True)
+        except (IndexUnavailable, StoreUnavailable) as damage:
+            log.warning("pacs cache begun anew folder=%s error=%s", folder.name, type(damage).__name__)
+            shutil.rmtree(folder)
+            folder.mkdir(parents=True, mode=0o700)
+            opened.write_text(_this_boot())
+            archive = open_archive(settings)
+    except OSError as cause:
+        raise StoreUnavailable("The folder of the cache cannot be used (ISTHMUS_BRIDGE_STATE).") from cause
+    return archive
+
+
+def _this_boot() -> str:
+    """What tells this run of the machine from others; empty where the system does not say."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _flush(path: Path) -> None:
+    """Make a file and its name durable."""
+    for each, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
+        descriptor = os.open(each, flags | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _study_of(match: bytes) -> str:
+    start = match.index(_STUDY_UID) + len(_STUDY_UID)
+    return match[start : match.index(b'"', start)].decode("ascii")

@@ -1,0 +1,427 @@
+"""The cache filled from the PACS, each thing once however many ask for it.
+
+A study or a series that is asked for is listed by C-FIND, compared with what is in the cache, and what is
+missing is retrieved at the level that was asked. An instance that is asked for alone is retrieved alone,
+unless more of its series follow: then all of it comes. Who waits for an instance has it as soon as it has
+landed, whatever it came with.
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.pacs.cache import Cache, SeriesKey
+from bridge.pacs.cfind import Unanswered
+from bridge.pacs.known import Known, Listing
+from bridge.pacs.landing import Landing
+from bridge.pacs.line import Line
+from bridge.pacs.listing import Instances, listed
+from bridge.pacs.transfer import Outcome, Transfer, Wanted, Watch
+from bridge.settings import PacsSettings
+from service.dicom.errors import (
+    ArchiveError,
+    NotFound,
+    StoreUnavailable,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from service.dicom.resource import InstanceKey, Level, Resource
+
+log = logging.getLogger("isthmus.pacs")
+
+_FEW = 16  # instances that are asked for by name rather than by their series
+_MOST_REMEMBERED = 1000  # series of which instances were asked for alone
+
+
+@dataclass(slots=True)
+class _Run:
+    """A retrieval under way, and what waits for single instances of it."""
+
+    resource: Resource
+    task: "asyncio.Task[None]"
+    missing: dict[SeriesKey, set[str]] = field(default_factory=dict)
+
+
+class Fetching:
+    """All retrievals from one PACS; used on the loop of the associations but for `Known`."""
+
+    def __init__(
+        self, line: Line, transfer: Transfer, cache: Cache, known: Known, settings: PacsSettings
+    ) -> None:
+        self._line = line
+        self._transfer = transfer
+        self._cache = cache
+        self._known = known
+        self._settings = settings
+        self._runs: dict[Resource, _Run] = {}
+        self._tasks: dict[tuple[str, Resource], asyncio.Task[Any]] = {}
+        self._waiting: dict[InstanceKey, list[asyncio.Future[None]]] = {}
+        self._waiting_series: dict[SeriesKey, list[asyncio.Future[None]]] = {}
+        self._singles: dict[SeriesKey, deque[float]] = {}
+        self._too_large: set[SeriesKey] = set()
+
+    async def ready(self, resource: Resource) -> None:
+        """Return when what can be had of `resource` is in the cache.
+
+        Raises `NotFound`, `Busy`, `NotAuthorized`, `DestinationUnknown`, `StoreUnavailable`, `TooMany`,
+        `UpstreamFailed` or `UpstreamTimeout`.
+        """
+        if resource.level is Level.INSTANCE:
+            await self._instance(resource)
+            return
+        while not self._known.is_fresh(resource):
+            covering = self._covering(resource)
+            if covering is not None and covering.resource != resource:
+                await self._until_series(resource, covering)
+            else:
+                await asyncio.shield(self._run(resource).task)
+                return
+
+    def refresh(self, resource: Resource) -> None:
+        """Ask the PACS again, with nobody waiting for it."""
+        if resource.series is not None:
+            resource = Resource(resource.study, resource.series)
+        if self._covering(resource) is None and not self._known.is_fresh(resource, part=0.5):
+            self._run(resource)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = [run.task for run in self._runs.values()] + list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._line.close()
+
+    # Studies and series.
+
+    def _covering(self, resource: Resource) -> _Run | None:
+        """The retrieval under way that `resource` is part of, the narrowest first."""
+        places = [resource, Resource(resource.study, resource.series), Resource(resource.study)]
+        return next((run for place in places if (run := self._runs.get(place)) is not None), None)
+
+    def _run(self, resource: Resource) -> _Run:
+        """Begin to retrieve a study or a series, or join in."""
+        run = self._runs.get(resource)
+        if run is None:
+            task = asyncio.get_running_loop().create_task(self._fetch(resource))
+            run = self._runs[resource] = _Run(resource, task)
+            task.add_done_callback(lambda done: self._ended(resource, done))
+        return run
+
+    def _ended(self, resource: Resource, task: "asyncio.Task[None]") -> None:
+        self._runs.pop(resource, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log(resource, error)
+        for key in [key for key in self._waiting if key.study == resource.study]:
+            _wake(self._waiting.pop(key))
+        for series in [key for key in self._waiting_series if key.study == resource.study]:
+            _wake(self._waiting_series.pop(series))
+
+    async def _until_series(self, resource: Resource, run: _Run) -> None:
+        """Wait until a series is complete that comes with its study, or the study has come to its end."""
+        assert resource.series is not None
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting_series.setdefault(SeriesKey(resource.study, resource.series), []).append(waiter)
+        await waiter
+        if run.task.done() and not self._known.is_fresh(resource):
+            await run.task  # raises what went wrong
+            raise NotFound("The PACS has no such series.")
+
+    async def _fetch(self, resource: Resource) -> None:
+        """Bring what the PACS has of a study or series into the cache, and note what it has."""
+        parts = [run.task for run in self._runs.values() if _is_part(run.resource, resource)]
+        if parts:  # what they bring need not come again
+            await asyncio.wait(parts)
+        try:
+            found: dict[SeriesKey, Instances] | None = await listed(self._line, resource, self._settings)
+        except Unanswered:
+            found = None
+        held = await self._held(resource)
+        if found is None:
+            await self._fetch_unlisted(resource)
+            return
+        if resource.series is None:
+            self._known.list_study(resource.study, found)
+        for key in held.keys() - found.keys():
+            await asyncio.to_thread(self._cache.forget, key.resource)
+            self._known.forget(key)
+        if not found:
+            raise NotFound(f"The PACS has no such {resource.level.name.lower()}.")
+        missing = {key: await self._compared(key, found[key], held.get(key, {})) for key in found}
+        run = self._runs.get(resource)
+        if run is not None:
+            run.missing = {key: set(uids) for key, uids in missing.items() if uids}
+        for key, uids in missing.items():
+            if uids is not None and not uids:
+                self._complete(key)
+        await self._retrieve(resource, found, missing, held)
+
+    async def _held(self, resource: Resource) -> dict[SeriesKey, dict[str, str]]:
+        """Classes by instance of each series that is in the cache."""
+        held: dict[SeriesKey, dict[str, str]] = {}
+        for one in await asyncio.to_thread(self._cache.held, resource):
+            held.setdefault(SeriesKey(one.key.study, one.key.series), {})[one.key.instance] = one.sop_class
+        return held
+
+    async def _compared(
+        self, key: SeriesKey, told: Instances, held: Mapping[str, str]
+    ) -> Collection[str] | None:
+        """What the cache lacks of a series, `None` for all that there may be; what is gone is let go of."""
+        self._known.list_series(key, told)
+        if told is None:
+            return None
+        for instance in held.keys() - told.keys():
+            await asyncio.to_thread(self._cache.forget, Resource(key.study, key.series, instance))
+        return told.keys() - held.keys()
+
+    async def _retrieve(
+        self,
+        resource: Resource,
+        found: Mapping[SeriesKey, Instances],
+        missing: Mapping[SeriesKey, Collection[str] | None],
+        held: Mapping[SeriesKey, Mapping[str, str]],
+    ) -> None:
+        """Retrieve what is missing, and note what could not be had."""
+        classes = {each for told in found.values() for each in (told or {}).values() if each}
+        error: ArchiveError | None = None
+        for wanted, keys in _plan(resource, found, missing):
+            counts = [missing[key] for key in keys]
+            expected = None if None in counts else sum(len(uids) for uids in counts if uids is not None)
+            outcome, trouble = await self._transferred(wanted, classes, expected)
+            error = trouble or (None if outcome.is_success else outcome.error()) or error
+        have = await self._held(resource)
+        if error is not None and not isinstance(error, (StoreUnavailable, UpstreamTimeout)):
+            have = await self._again(resource, found, have, classes) or have
+        if not any(have.values()):
+            raise error or NotFound("The PACS has sent nothing of what it lists.")
+        for key, told in found.items():
+            got = have.get(key, {})
+            self._complete(key, () if told is None else told.keys() - got.keys())
+        lacking = self._known.lacking(resource)
+        if lacking:
+            log.warning("pacs peer=%s study=%s lacking=%d", self._line.peer.name, resource.study, lacking)
+        if error is not None and lacking and all(have.get(k) == held.get(k) for k in found):
+            raise error  # nothing came of all that was missing
+
+    async def _again(
+        self,
+        resource: Resource,
+        found: Mapping[SeriesKey, Instances],
+        have: Mapping[SeriesKey, Mapping[str, str]],
+        known: Collection[str],
+    ) -> dict[SeriesKey, dict[str, str]] | None:
+        """What is there after another attempt at what did not come for want of its class being known."""
+        lacking = {key: set(told or ()) - set(have.get(key, ())) for key, told in found.items()}
+        if not any(lacking.values()):
+            return None
+        told = await listed(self._line, resource, self._settings, classes=True)
+        for key, uids in lacking.items():
+            classes = {each for uid, each in (told.get(key) or {}).items() if uid in uids and each}
+            if uids and classes - set(known):
+                for some in itertools.batched(sorted(uids), _FEW):
+                    await self._transferred(Wanted(key.resource, some), classes, len(some))
+        return await self._held(resource)
+
+    async def _fetch_unlisted(self, resource: Resource) -> None:
+        """Retrieve what the PACS does not list, by its word on how many there were."""
+        outcome, trouble = await self._transferred(Wanted(resource), (), None)
+        have = await self._held(resource)
+        if not have:
+            error = trouble or (None if outcome.is_success else outcome.error())
+            raise error or NotFound(f"The PACS has no such {resource.level.name.lower()}.")
+        for key in have:
+            self._known.list_series(key, None)
+            self._complete(key)
+        if resource.series is None:
+            self._known.list_study(resource.study, have)
+
+    async def _transferred(
+        self, wanted: Wanted, classes: Iterable[str], expected: int | None
+    ) -> tuple[Outcome, ArchiveError | None]:
+        """One retrieval; what went wrong with it, unless something came all the same."""
+        watch = Watch(self._line.limits.response_s)
+        landing = Landing(
+            self._cache, wanted.resource.study, self._settings, on_landed=self._landed, on_life=watch.touch
+        )
+        outcome = Outcome()
+        trouble: ArchiveError | None = None
+        try:
+            outcome = await self._transfer.run(wanted, classes, landing, watch, expected=expected)
+        except ArchiveError as error:
+            await landing.drained()
+            trouble = error
+        return outcome, landing.trouble or trouble
+
+    def _landed(self, keys: Sequence[InstanceKey]) -> None:
+        """Instances are in the cache: tell who waits for them."""
+        self._known.arrived(keys)
+        for key in keys:
+            _wake(self._waiting.pop(key, ()))
+            series = SeriesKey(key.study, key.series)
+            for run in self._runs.values():
+                left = run.missing.get(series)
+                if left is not None:
+                    left.discard(key.instance)
+                    if not left:
+                        del run.missing[series]
+                        self._complete(series)
+
+    def _complete(self, key: SeriesKey, lacking: Iterable[str] = ()) -> None:
+        self._known.complete(key, lacking)
+        _wake(self._waiting_series.pop(key, ()))
+
+    # Instances.
+
+    async def _instance(self, resource: Resource) -> None:
+        assert resource.series is not None and resource.instance is not None
+        key = InstanceKey(resource.study, resource.series, resource.instance)
+        series = SeriesKey(key.study, key.series)
+        waited = False
+        while True:
+            listing = self._known.listing(series)
+            run = self._covering(Resource(key.study, key.series))
+            if await asyncio.to_thread(self._cache.held, resource):
+                if self._known.is_fresh(resource):
+                    return
+                if listing is None:  # it is here: is it there still?
+                    await self._once("list", series.resource, self._relist(series))
+                    continue
+            if (
+                listing is not None
+                and listing.instances is not None
+                and key.instance not in listing.instances
+            ):
+                await asyncio.to_thread(self._cache.forget, resource)
+                raise NotFound("The PACS has no such instance.")
+            if run is not None:
+                await self._until_landed(key, run)
+                waited = True
+                continue
+            if waited and listing is not None and key.instance in listing.lacking:
+                raise UpstreamFailed("The PACS lists this instance and could not send it.")
+            if await self._is_wanted_whole(series, listing):
+                self._run(series.resource)
+                continue
+            await self._once("single", resource, self._single(key, listing))
+            return
+
+    async def _until_landed(self, key: InstanceKey, run: _Run) -> None:
+        """Wait until an instance has landed or the retrieval that it may come with is over."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(waiter)
+        if run.task.done():
+            _wake(self._waiting.pop(key, ()))
+        await waiter
+        if run.task.done() and not run.task.cancelled() and (error := run.task.exception()) is not None:
+            raise error
+
+    async def _relist(self, key: SeriesKey) -> None:
+        found = await listed(self._line, key.resource, self._settings)
+        self._known.list_series(key, found.get(key, {}))
+
+    async def _is_wanted_whole(self, key: SeriesKey, listing: Listing | None) -> bool:
+        """Whether so many of a series were asked for one by one that all of it is fetched."""
+        at = time.monotonic()
+        if len(self._singles) >= _MOST_REMEMBERED:
+            self._singles.pop(next(iter(self._singles)))
+        asked = self._singles.setdefault(key, deque(maxlen=self._settings.singles + 1))
+        asked.append(at)
+        often = len(asked) > self._settings.singles and at - asked[0] < self._settings.single_s
+        if not often or key in self._too_large:
+            return False
+        if listing is None:
+            await self._once("list", key.resource, self._relist(key))
+            listing = self._known.listing(key)
+        held = await asyncio.to_thread(self._cache.held, key.resource)
+        if held and listing is not None and listing.instances is not None:
+            mean = sum(one.size for one in held) / len(held)
+            if mean * len(listing.instances) > self._settings.cache_bytes / 2:
+                self._too_large.add(key)
+                return False
+        return True
+
+    async def _single(self, key: InstanceKey, listing: Listing | None) -> None:
+        """Retrieve one instance; a second time with exactly its class if the first does not succeed."""
+        resource = Resource(key.study, key.series, key.instance)
+        told = (listing.instances or {}).get(key.instance, "") if listing is not None else ""
+        outcome, trouble = await self._transferred(Wanted(resource), [told] if told else [], 1)
+        if await asyncio.to_thread(self._cache.held, resource):
+            return
+        if trouble is not None:
+            raise trouble
+        series = SeriesKey(key.study, key.series)
+        if listing is None:
+            await self._once("list", series.resource, self._relist(series))
+            listing = self._known.listing(series)
+        instances = listing.instances if listing is not None else None
+        if instances is not None and key.instance not in instances:
+            raise NotFound("The PACS has no such instance.")
+        if not told and instances is not None:
+            classes = (await listed(self._line, series.resource, self._settings, classes=True)).get(series)
+            named = [each for each in [(classes or {}).get(key.instance, "")] if each]
+            outcome, trouble = await self._transferred(Wanted(resource), named, 1)
+            if await asyncio.to_thread(self._cache.held, resource):
+                return
+        if instances is None and outcome.is_success:
+            raise NotFound("The PACS has no such instance.")
+        raise trouble or outcome.error()
+
+    async def _once(self, what: str, resource: Resource, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`, or wait for the same that somebody does already."""
+        task = self._tasks.get((what, resource))
+        if task is not None:
+            work.close()
+        else:
+            task = asyncio.get_running_loop().create_task(work)
+            self._tasks[what, resource] = task
+            task.add_done_callback(lambda done: self._did(what, resource, done))
+        await asyncio.shield(task)
+
+    def _did(self, what: str, resource: Resource, task: "asyncio.Task[Any]") -> None:
+        self._tasks.pop((what, resource), None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log(resource, error)
+
+
+def _plan(
+    resource: Resource,
+    found: Mapping[SeriesKey, Instances],
+    missing: Mapping[SeriesKey, Collection[str] | None],
+) -> list[tuple[Wanted, list[SeriesKey]]]:
+    """What to ask for: a few instances by name, a series as a whole, the study if all of it is missing."""
+    incomplete = [key for key, uids in missing.items() if uids is None or uids]
+    whole = [key for key in incomplete if (told := found[key]) is None or missing[key] == told.keys()]
+    if resource.series is None and len(whole) == len(found):
+        return [(Wanted(resource), incomplete)]
+    plan: list[tuple[Wanted, list[SeriesKey]]] = []
+    for key in incomplete:
+        uids = missing[key]
+        if uids is not None and key not in whole and len(uids) <= _FEW:
+            plan.append((Wanted(key.resource, tuple(sorted(uids))), [key]))
+        else:
+            plan.append((Wanted(key.resource), [key]))
+    return plan
+
+
+def _is_part(resource: Resource, of: Resource) -> bool:
+    return of.series is None and resource.series is not None and resource.study == of.study
+
+
+def _wake(waiters: Iterable["asyncio.Future[None]"]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+
+
+def _log(resource: Resource, error: BaseException) -> None:
+    if isinstance(error, NotFound):
+        return
+    if isinstance(error, ArchiveError):
+        log.warning("pacs resource=%s error=%s %s", resource.path, type(error).__name__, error)
+    else:
+        log.error("pacs resource=%s fault=%s", resource.path, type(error).__name__)

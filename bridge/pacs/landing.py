@@ -1,0 +1,211 @@
+"""C-STORE requests of a retrieval of ours, on their way into the cache.
+
+Instances wait in memory for being written, those that came meanwhile together: one that comes alone can be
+read at once, many cost little each. A peer that sends faster than they are written has to wait.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bridge import statuses
+from bridge.pacs.cache import Cache
+from bridge.scp import store
+from bridge.settings import PacsSettings
+from bridge.upper.association import Association
+from bridge.upper.command import Tag
+from bridge.upper.messages import DataSet, Message
+from service.archive.port import Outcome, Refused, Stored
+from service.dicom.errors import ArchiveError, StoreUnavailable
+from service.dicom.part10 import file_head
+from service.dicom.resource import InstanceKey
+
+log = logging.getLogger("isthmus.pacs")
+
+_BLOCK = 1 << 20
+_CHUNK = 1 << 17  # to be woken seldom; less than the window of an association
+_TOGETHER_BYTES = 16 << 20
+_TOGETHER = 64  # instances
+
+
+@dataclass(slots=True)
+class _Arrived:
+    """An instance that is all here: its bytes in blocks."""
+
+    blocks: list[bytes]
+    size_bytes: int
+
+
+class Landing:
+    """Takes the instances of one study.
+
+    `on_landed` is told of those that can be read, `on_life` of each sign that the peer is sending.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        study: str,
+        settings: PacsSettings,
+        *,
+        on_landed: Callable[[Sequence[InstanceKey]], None],
+        on_life: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.landed = 0
+        self.refused: list[Refused] = []
+        self.trouble: ArchiveError | None = None
+        self._cache = cache
+        self._study = study
+        self._settings = settings
+        self._on_landed = on_landed
+        self._on_life = on_life
+        self._waiting: deque[_Arrived] = deque()
+        self._held_bytes = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._moved = asyncio.Event()
+
+    async def serve(self, message: Message, association: Association) -> int:
+        """Serve a C-STORE request that came on the association of a C-GET, the response included."""
+        status = store.refusal(message.context, message.command)
+        if status is None and message.data is not None:
+            first, status = await store.checked_head(message, message.data)
+            if status is None:
+                status = await self.take(message, first, message.data, association.calling)
+        elif status is None:
+            status = statuses.MISTYPED_ARGUMENT
+        if message.data is not None and not message.data.at_end:
+            await message.data.drop()
+        await association.send(message.context.context_id, message.command.answered(status))
+        return status
+
+    async def take(self, message: Message, first: list[bytes], data: DataSet, source: str) -> int:
+        """Take an instance whose first bytes are `first`; the status for the peer.
+
+        Success is said of what is here, before it is written: the peer keeps it in any case.
+        """
+        self._alive()
+        command = message.command
+        sop_class, sop_instance = (
+            command.text(Tag.AFFECTED_SOP_CLASS),
+            command.text(Tag.AFFECTED_SOP_INSTANCE),
+        )
+        head = file_head(sop_class, sop_instance, message.context.syntax, source_ae_title=source)
+        arrived = _Arrived([head, *first], len(head) + sum(map(len, first)))
+        while not data.at_end and arrived.size_bytes <= self._settings.whole_bytes:
+            blocks = await data.read(_CHUNK)
+            arrived.blocks += blocks
+            arrived.size_bytes += sum(map(len, blocks))
+            self._alive()
+        if self.trouble is not None:
+            return statuses.store_status(self.trouble)
+        if not data.at_end:
+            return await self._stream(arrived, data)
+        await self._queue(arrived)
+        return statuses.SUCCESS
+
+    async def drained(self) -> None:
+        """Return when all that came is written."""
+        while self._writing is not None:
+            await asyncio.shield(self._writing)
+
+    async def progress(self, within_s: float) -> bool:
+        """Return when something has landed or been refused; false if nothing even arrives in time."""
+        seen = (self.landed, len(self.refused))
+        try:
+            async with asyncio.timeout(within_s) as deadline:
+                while (self.landed, len(self.refused)) == seen:
+                    self._moved.clear()
+                    await self._moved.wait()
+                    deadline.reschedule(asyncio.get_running_loop().time() + within_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _queue(self, arrived: _Arrived) -> None:
+        while self._held_bytes > self._settings.unwritten_bytes:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting.append(arrived)
+        self._held_bytes += arrived.size_bytes
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                batch = self._batch()
+                blocks = [arrived.blocks for arrived in batch]
+                try:
+                    outcomes = await loop.run_in_executor(
+                        self._cache.writers, self._cache.put, blocks, self._study
+                    )
+                    self._note(outcomes)
+                except ArchiveError as error:
+                    self.trouble = error
+                finally:
+                    self._held_bytes -= sum(arrived.size_bytes for arrived in batch)
+                    self._room.set()
+        finally:
+            self._writing = None
+
+    def _batch(self) -> list[_Arrived]:
+        batch = [self._waiting.popleft()]
+        size = batch[0].size_bytes
+        while self._waiting and len(batch) < _TOGETHER and size < _TOGETHER_BYTES:
+            batch.append(self._waiting.popleft())
+            size += batch[-1].size_bytes
+        return batch
+
+    async def _stream(self, begun: _Arrived, data: DataSet) -> int:
+        """Write a large instance as it comes; the status."""
+        loop = asyncio.get_running_loop()
+        intake = self._cache.archive.intake(self._study)
+        await loop.run_in_executor(self._cache.writers, self._cache.make_room)
+        intake.begin()
+        size = 0
+        blocks = begun.blocks
+        try:
+            while blocks:
+                size += sum(map(len, blocks))
+                block = memoryview(b"".join(blocks))
+                await loop.run_in_executor(self._cache.writers, intake.write, block)
+                self._alive()
+                blocks = [] if data.at_end else await data.read(1)
+                while blocks and not data.at_end and sum(map(len, blocks)) < _BLOCK:
+                    blocks += await data.read(1)
+            await loop.run_in_executor(self._cache.writers, intake.end)
+        except BaseException:
+            intake.refuse(statuses.CANNOT_UNDERSTAND, "The instance did not arrive whole.")
+            raise
+        finally:
+            outcomes = await loop.run_in_executor(self._cache.writers, intake.finish)
+        for outcome in outcomes:
+            self._cache.count(outcome, size)
+        self._note(outcomes)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        return refused[0].reason if refused else statuses.SUCCESS
+
+    def _alive(self) -> None:
+        self._moved.set()
+        self._on_life()
+
+    def _note(self, outcomes: Sequence[Outcome]) -> None:
+        keys = [outcome.key for outcome in outcomes if isinstance(outcome, Stored)]
+        for outcome in outcomes:
+            if isinstance(outcome, Refused):
+                self.refused.append(outcome)
+                log.warning(
+                    "pacs sent what cannot be kept instance=%s reason=%04X",
+                    outcome.sop_instance or "?",
+                    outcome.reason,
+                )
+                if outcome.transient:
+                    self.trouble = StoreUnavailable(outcome.message)
+        self.landed += len(keys)
+        self._moved.set()
+        if keys:
+            self._on_landed(keys)
