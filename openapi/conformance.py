@@ -1,14 +1,13 @@
-"""`python -m openapi.conformance`: write docs/conformance.md from the tables that the service works by.
+"""`python -m openapi.conformance`: write docs/conformance.md from the tables that the programs work by.
 
 What PS3.18 has origin servers declare (8.7.3.5.2, 8.11, 10.4.5, 10.5.5, 10.6.5) and PS3.2 lays out.
 """
 
-import textwrap
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from openapi import dimse
+from openapi.layout import codes, meaning, plain, table
 from service.archive.reasons import COERCED, DISCARDED, FAILURE_REASON, MISMATCHED
-from service.dicom import errors
 from service.dicom.attributes import ATTRIBUTES, REQUEST_PATHS, Attribute, Returned, attribute_name
 from service.dicom.classes import OF_NO_PATIENT
 from service.dicom.resource import Level
@@ -62,14 +61,18 @@ CHARACTER_SETS = (
     *(("ISO 2022 IR 149", "ISO-2022-KR"), ("ISO 2022 IR 58", "ISO-2022-CN"), ("ISO_IR 192", "UTF-8")),
     *(("GB18030", "GB18030"), ("GBK", "GBK")),
 )
-_WIDTH = 110
 
 _TITLE = """
 # DICOM conformance statement
 
-What Isthmus does of DICOMweb (PS3.18), as PS3.2 wants it declared. `python -m openapi.conformance` writes
-this file from the tables that the service works by, the same that its Capabilities Description is made of;
-a test compares both. Section numbers are those of PS3.18 2024e.
+What Isthmus does of DICOMweb (PS3.18) and of DIMSE (PS3.4, PS3.7, PS3.8), as PS3.2 wants it declared.
+`python -m openapi.conformance` writes this file from the tables that the programs work by, the same that
+the Capabilities Description is made of; a test compares both. Section numbers are those of PS3.18 2024e
+unless they name another part.
+
+Two programs make up the product. The service is an origin server of DICOMweb with an archive of its own;
+the [bridge](#dimse) is a DIMSE application entity that stores, finds and retrieves in it, or in any other
+DICOMweb server. Media interchange is not offered.
 """
 _NETWORK = """
 ## Network and HTTP
@@ -137,7 +140,8 @@ def written() -> str:
         _retrieve(),
         _store(),
         _statuses(),
-        _CHARACTERS.strip() + "\n\n" + _table(("Specific Character Set", "IANA"), CHARACTER_SETS),
+        _CHARACTERS.strip() + "\n\n" + table(("Specific Character Set", "IANA"), CHARACTER_SETS),
+        dimse.section(),
         _SECURITY,
         _extensions(),
     )
@@ -160,7 +164,7 @@ def _services() -> str:
         Isthmus is an origin server with an archive of its own; it is no proxy for another one, and no user
         agent.
     """
-    return _plain(text) + "\n\n" + _table(("Service", "Section", "Role"), rows)
+    return plain(text) + "\n\n" + table(("Service", "Section", "Role"), rows)
 
 
 def _transactions() -> str:
@@ -170,22 +174,22 @@ def _transactions() -> str:
         Paths are below the base URI. Searches also take attributes as keys, see [Search](#search).
     """
     blocks = [_transaction(method, path, one) for (method, path), one in METHODS.items()]
-    return "\n\n".join((_plain(text), *blocks))
+    return "\n\n".join((plain(text), *blocks))
 
 
 def _transaction(method: str, path: str, one: Transaction) -> str:
     fields = ((304, "If-None-Match"), (304, "If-Match"), (206, "Range"))
     headers = [name for status, name in fields if status in one.successes]
     rows = [
-        ("Query parameters", _codes(own_parameters(one))),
-        ("Conditional header fields", _codes(headers)),
-        ("Takes", _codes(one.takes)),
-        ("Gives", _codes(one.gives)),
+        ("Query parameters", codes(own_parameters(one))),
+        ("Conditional header fields", codes(headers)),
+        ("Takes", codes(one.takes)),
+        ("Gives", codes(one.gives)),
         ("Success", ", ".join(map(str, one.successes))),
         ("Failure", ", ".join(map(str, one.failures))),
     ]
     told = [row for row in rows if row[1]]
-    return f"### {one.identity}\n\n" + _table((f"`{method} {path}`", ""), told)
+    return f"### {one.identity}\n\n" + table((f"`{method} {path}`", ""), told)
 
 
 def own_parameters(one: Transaction) -> list[str]:
@@ -213,14 +217,14 @@ def _search() -> str:
         objects themselves.
     """
     tables = [_level(name, level) for name, level in LEVELS]
-    return "\n\n".join((_plain(text), *tables, _MATCHING.strip()))
+    return "\n\n".join((plain(text), *tables, _MATCHING.strip()))
 
 
 def _level(name: str, level: Level) -> str:
     rows = [_attribute(row) for row in ATTRIBUTES if row.level is level]
     if level is Level.SERIES:
         rows += [(f"`{attribute_name(path)}`", "", "", "yes", "with its sequence") for path in REQUEST_PATHS]
-    return f"### {name} attributes\n\n" + _table(("Attribute", "Tag", "VR", "Key", "Returned"), rows)
+    return f"### {name} attributes\n\n" + table(("Attribute", "Tag", "VR", "Key", "Returned"), rows)
 
 
 def _attribute(row: Attribute) -> tuple[str, ...]:
@@ -263,7 +267,7 @@ def _retrieve() -> str:
         "Objects leave untouched in",
     )
     rendered = "\n\n" + _rendered() if offered("GET", "/rendered") else ""
-    return _plain(text) + "\n\n" + _table(header, rows) + rendered
+    return plain(text) + "\n\n" + table(header, rows) + rendered
 
 
 def _rendered() -> str:
@@ -282,7 +286,7 @@ def _rendered() -> str:
         colour state for an image with a supplemental palette, and states of other classes (blending, XA/XRF,
         MPR, volumes) are answered 406.
 
-        Media types of pictures: {_codes(PICTURES)}. Of several frames an image type shows the first, GIF
+        Media types of pictures: {codes(PICTURES)}. Of several frames an image type shows the first, GIF
         all of them, and a multipart has a part for each. A study or a series alone is shown by one image,
         the middle one of the first series with images; in a multipart by everything that can be shown as
         asked. Without `viewport` images are not scaled. `annotation` knows `patient` and `technique`.
@@ -293,7 +297,7 @@ def _rendered() -> str:
         Thumbnails fit into 200 × 200 pixels unless `viewport` says otherwise, show the middle frame of the
         middle image, and never have anything written into them. What is no image has an icon.
     """
-    return "### Rendered\n\n" + _plain(text)
+    return "### Rendered\n\n" + plain(text)
 
 
 def _store() -> str:
@@ -314,35 +318,28 @@ def _store() -> str:
                 (MISMATCHED, "the data set does not match its SOP class"))  # fmt: skip
     rows = [(f"{code:04X}", "warning", what) for code, what in warnings if code != COERCED]
     rows += [(f"{code:04X}", "failure", what) for code, what in sorted(_failures().items())]
-    return _plain(text) + "\n\n" + _table(("Reason", "", "Meaning"), rows)
+    return plain(text) + "\n\n" + table(("Reason", "", "Meaning"), rows)
 
 
 def _failures() -> dict[int, str]:
     meanings: dict[int, list[str]] = {}
     for kind, code in FAILURE_REASON.items():
-        meanings.setdefault(code, []).append(_meaning(kind))
+        meanings.setdefault(code, []).append(meaning(kind))
     return {code: "; ".join(some) for code, some in meanings.items()}
-
-
-def _meaning(kind: type[errors.ArchiveError]) -> str:
-    """The first sentence of the docstring."""
-    text = " ".join((kind.__doc__ or "").split())
-    sentence = text.partition(".")[0].partition(";")[0]
-    return sentence[:1].lower() + sentence[1:]
 
 
 def _statuses() -> str:
     by_status: dict[int, list[str]] = {405: ["the resource does not offer that method (`Allow` says which)"]}
     for kind, status in HTTP_STATUS.items():
         if status != 409:
-            by_status.setdefault(status, []).append(_meaning(kind))
+            by_status.setdefault(status, []).append(meaning(kind))
     rows = [(str(status), "; ".join(meanings)) for status, meanings in sorted(by_status.items())]
     text = """
         ## Statuses of failures
 
         503 comes with `Retry-After`. Of a Store request, 409 comes with the reason for each instance.
     """
-    return _plain(text) + "\n\n" + _table(("Status", "Meaning"), rows)
+    return plain(text) + "\n\n" + table(("Status", "Meaning"), rows)
 
 
 def extra_parameters() -> list[str]:
@@ -357,7 +354,7 @@ def metadata_take_fields() -> bool:
 
 
 def _extensions() -> str:
-    extra = _codes(extra_parameters()) or "none"
+    extra = codes(extra_parameters()) or "none"
     vendor = [
         f"- `{method} {path}` ({one.identity})"
         for (method, path), one in METHODS.items()
@@ -372,24 +369,7 @@ def _extensions() -> str:
         on the base URI itself and at `/wado` of the server. Deletions are not remembered: what was deleted is
         404. These methods are not in PS3.18:
     """
-    return _plain(text) + "\n\n" + "\n".join(vendor)
-
-
-def _codes(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _plain(text: str) -> str:
-    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-    wrapped = (
-        textwrap.wrap(one, _WIDTH, break_long_words=False, break_on_hyphens=False) for one in paragraphs
-    )
-    return "\n\n".join("\n".join(lines) for lines in wrapped)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return plain(text) + "\n\n" + "\n".join(vendor)
 
 
 if __name__ == "__main__":

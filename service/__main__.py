@@ -1,4 +1,4 @@
-"""The command `isthmus`: up · serve · bridge · import · reindex · check · sweep."""
+"""The command `isthmus`: up · serve · bridge · import · reindex · check · sweep · health."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service import logs
+from service import logs, orphans
 from service.dicom.errors import ArchiveError
 from service.environment import SettingError
 from service.settings import Settings
@@ -16,6 +16,8 @@ from service.settings import Settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. A setting that cannot be used ends it with 2."""
     asked = _parser().parse_args(arguments)
+    if os.getpid() == 1 and (ended := orphans.attend()) is not None:
+        return ended
     logs.set_up()
     try:
         return _COMMANDS[asked.command](asked)
@@ -30,10 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="isthmus", description="A DICOMweb server with a bridge to DIMSE.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("up", help="service and bridge together, on one machine")
+    up = commands.add_parser("up", help="service and bridge together, on one machine")
+    up.add_argument(
+        "--ohif", metavar="DIR", help="an unpacked build of OHIF, to be served at /ohif (ISTHMUS_OHIF)"
+    )
     serve = commands.add_parser("serve", help="the service: DICOMweb over HTTP")
     serve.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the service")
     serve.add_argument("--socket", type=int, metavar="FD", help="a listening socket to serve from")
+    serve.add_argument("--counters", type=_counters, metavar="FD:PLACE", help="memory that is counted in")
     serve.add_argument("--beside", type=_address, metavar="HOST:PORT", help="be ready only if this listens")
     bridge = commands.add_parser("bridge", help="the bridge: DIMSE to DICOMweb")
     bridge.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
@@ -62,12 +68,24 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="delete them also where they outnumber the objects that the index knows",
     )
+    health = commands.add_parser("health", help="ask whether what runs here is well: exit code 0, or 1")
+    health.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="serve, bridge or a URL; without it whatever of the two listens, of which one at least has to",
+    )
     return parser
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host, int(port)
+
+
+def _counters(text: str) -> tuple[int, int]:
+    descriptor, _, place = text.partition(":")
+    return int(descriptor), int(place)
 
 
 def _hours(text: str) -> float:
@@ -84,6 +102,8 @@ def _hours(text: str) -> float:
 def _up(asked: argparse.Namespace) -> int:
     from service.starting import up
 
+    if asked.ohif is not None:
+        os.environ["ISTHMUS_OHIF"] = asked.ohif  # which the children of this process inherit
     return up(Settings.from_environment(os.environ), os.environ)
 
 
@@ -91,7 +111,13 @@ def _serve(asked: argparse.Namespace) -> int:
     from service.starting import serve
 
     settings = Settings.from_environment(os.environ)
-    return serve(settings, leashed_to=asked.leash, socket_fd=asked.socket, beside=asked.beside)
+    return serve(
+        settings,
+        leashed_to=asked.leash,
+        socket_fd=asked.socket,
+        beside=asked.beside,
+        counters=asked.counters,
+    )
 
 
 def _bridge(asked: argparse.Namespace) -> int:
@@ -163,6 +189,15 @@ def _sweep(asked: argparse.Namespace) -> int:
     return 1 if swept.failed or swept.spared else 0
 
 
+def _health(asked: argparse.Namespace) -> int:
+    from service import probe
+
+    here = probe.health(asked.target, os.environ)
+    for health in here:
+        print(health.told, file=sys.stdout if health.well else sys.stderr)
+    return 0 if all(health.well for health in here) else 1
+
+
 _COMMANDS = {
     "up": _up,
     "serve": _serve,
@@ -171,6 +206,7 @@ _COMMANDS = {
     "reindex": _reindex,
     "check": _check,
     "sweep": _sweep,
+    "health": _health,
 }
 
 

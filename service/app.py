@@ -1,7 +1,9 @@
 """The web application: the map of the house."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,10 +25,14 @@ from service.web import (
     frames,
     health,
     metadata,
+    ohif,
     openapi,
+    page,
     problems,
     qido,
+    reference,
     rendered,
+    sampling,
     stow,
     uri,
     wado,
@@ -36,9 +42,12 @@ from service.web.cors import Cors
 from service.web.finished import FinishedAnswers
 from service.web.journal import Journal
 from service.web.lag import LagMeter
+from service.web.limits import ALWAYS, bounded, places
+from service.web.metrics import Meters
 from service.web.request import House
 from service.web.rim import Admission, Crossing
-from service.web.transactions import INSTANCE, SERIES, STUDY
+from service.web.sampling import Sampling, sample
+from service.web.transactions import BESIDE, CAPABILITIES, DESCRIBED, INSTANCE, SERIES, STUDY
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Table = tuple[tuple[str, str, Endpoint], ...]
@@ -97,18 +106,36 @@ RECALLING: Table = (("GET", INSTANCE + "/findings", findings.findings),)
 HOUSEKEEPING: Table = (
     ("GET", "/wado", uri.retrieve_by_uri),
     ("GET", "/openapi.json", openapi.description),
+    ("GET", "/api", reference.reference),
     ("GET", "/healthz", health.alive),
     ("GET", "/readyz", health.ready),
+    ("GET", "/metrics", sampling.metrics),
+    ("GET", "/config.json", page.configuration),
+    ("GET", "/page/{name}", page.asset),
+)
+
+# At the root of the server, and in the folder that the DICOMweb root lies in, for proxies that pass a path on
+# as it is. It is no part of the OpenAPI document, in which `/` is the DICOMweb root.
+PAGE: Table = (
+    ("GET", "/", page.page),
+    ("GET", "/config.json", page.configuration),
+    ("GET", "/page/{name}", page.asset),
 )
 
 
 def create_app(
-    archive: ServedArchive, settings: Settings, *, beside: tuple[str, int] | None = None
+    archive: ServedArchive,
+    settings: Settings,
+    *,
+    beside: tuple[str, int] | None = None,
+    meters: Meters | None = None,
 ) -> ASGIApp:
     """The DICOMweb face of `archive`.
 
-    `beside` is the address of a bridge that must listen before the service calls itself ready.
+    `beside` is the address of a bridge that must listen before the service calls itself ready, `meters`
+    count together with those of other processes.
     """
+    meters = meters or Meters()
     house = House(
         archive=archive,
         settings=settings,
@@ -116,7 +143,7 @@ def create_app(
             "reads", threads=settings.read_threads, queue=settings.read_queue, nearby=archive.nearby
         ),
         stores=Crossing("stores", threads=settings.store_threads, queue=settings.uploads),
-        uploads=Admission("store requests", settings.uploads),
+        uploads=Admission("store requests", places(settings.max_requests, settings.uploads)),
         finished=FinishedAnswers(settings.metadata_cache),
         beside=beside,
         workshop=Workshop(
@@ -124,12 +151,16 @@ def create_app(
         ),
         waits=Crossing("pixels", threads=settings.pixel_waiting, queue=settings.pixel_queue),
         lag=LagMeter(),
+        meters=meters,
     )
+    looking = Sampling(partial(sample, house))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         house.lag.start()
+        looking.start()
         yield
+        looking.stop()
         house.lag.stop()
         house.workshop.close()
         house.waits.close()
@@ -138,7 +169,7 @@ def create_app(
 
     table = routes_of(archive)
     app = Starlette(
-        routes=_routes(settings.prefix, table),
+        routes=_routes(settings, table),
         lifespan=lifespan,
         exception_handlers={
             ArchiveError: problems.answer_archive_error,
@@ -149,7 +180,7 @@ def create_app(
     app.router.redirect_slashes = False  # a redirection would name a host that nobody vouches for
     app.state.house = house
     app.state.offered = tuple((method, path.replace(":path}", "}")) for method, path, _ in table)
-    return Journal(Cors(app, settings.cors))
+    return Journal(Cors(app, settings.cors), meters, _transactions(settings.prefix, table))
 
 
 def routes_of(archive: ServedArchive) -> Table:
@@ -159,35 +190,67 @@ def routes_of(archive: ServedArchive) -> Table:
     return ROUTES + forgetting + recalling
 
 
-def _routes(prefix: str, below_prefix: Table) -> list[Route]:
+def _viewer(settings: Settings) -> Table:
+    """OHIF, where there is a build of it to serve."""
+    if not settings.ohif:
+        return ()
+    build = ohif.Ohif(Path(settings.ohif))
+    return ("GET", ohif.MOUNT, build.answer), ("GET", ohif.MOUNT + "/{path:path}", build.answer)
+
+
+def _routes(settings: Settings, below_prefix: Table) -> list[Route]:
     """One route a path, with every method it offers, so that the others are answered 405 with Allow."""
     methods: dict[str, dict[str, Endpoint]] = {}
-    for below, table in ((prefix, below_prefix), ("", HOUSEKEEPING)):
+    prefix = settings.prefix
+    folder = prefix.rpartition("/")[0]
+    beside = PAGE + _viewer(settings)
+    for below, table in ((prefix, below_prefix), ("", HOUSEKEEPING), ("", beside), (folder, beside)):
         for method, path, endpoint in table:
-            methods.setdefault((below + path).rstrip("/"), {})[method] = endpoint
+            methods.setdefault((below + path).rstrip("/") or "/", {}).setdefault(method, endpoint)
     # A slash at the end is no other resource: people write one. Those paths come last, being rare.
-    slashed = {path + "/": offered for path, offered in methods.items() if not path.endswith(":path}")}
+    bare = (":path}", "{name}", "/")
+    slashed = {path + "/": offered for path, offered in methods.items() if not path.endswith(bare)}
+    all_at_once = Admission("requests", settings.max_requests)
     return [
-        Route(path, _Dispatch(path, offered), methods=list(offered))
+        Route(path, _Dispatch(path, offered, all_at_once, settings.max_response), methods=list(offered))
         for path, offered in (methods | slashed).items()
     ]
+
+
+def _transactions(prefix: str, below_prefix: Table) -> dict[tuple[str, str], str]:
+    """What each method of each path is called, in whatever form the path may be asked for."""
+    names = {(method, path): name for (method, path), name in BESIDE.items()}
+    for method, path, _ in below_prefix:
+        one = DESCRIBED.get((method, path.replace(":path}", "}")))
+        names[method, (prefix + path).rstrip("/")] = one.identity if one is not None else CAPABILITIES
+    names |= {(method, path + "/"): name for (method, path), name in names.items()}
+    return names | {("HEAD", path): name for (method, path), name in names.items() if method == "GET"}
 
 
 class _Dispatch:
     """One path with its methods: an application, since a function would be wrapped in one more layer."""
 
-    def __init__(self, path: str, offered: dict[str, Endpoint]) -> None:
+    def __init__(
+        self, path: str, offered: dict[str, Endpoint], all_at_once: Admission, most_bytes: int
+    ) -> None:
+        """`all_at_once` limits how many requests are in flight, `most_bytes` an answer, unless it is 0."""
         self._path = path
         self._offered = offered
+        self._all_at_once = all_at_once
+        self._admits = path.rstrip("/") not in ALWAYS
+        self._most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["route_name"] = self._path
         request = Request(scope, receive, send)
         method = "GET" if request.method == "HEAD" else request.method
-        try:
-            response = await self._offered[method](request)
-        except ArchiveError:
-            if method == "POST":
-                await drained(request)
-            raise
-        await response(scope, receive, send)
+        if self._most_bytes and request.method != "HEAD":
+            send = bounded(send, self._most_bytes)
+        with self._all_at_once.one() if self._admits else nullcontext():
+            try:
+                response = await self._offered[method](request)
+            except ArchiveError:
+                if method == "POST":
+                    await drained(request)
+                raise
+            await response(scope, receive, send)

@@ -54,6 +54,14 @@ def size(environ: Mapping[str, str], name: str, default: int, *, least: int = 1)
     raise SettingError(f"{name} must be a size in bytes such as 33554432 or 32MiB; it is {given!r}.")
 
 
+def as_size(value: int) -> str:
+    """A size in the largest unit that divides it."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value and value % factor == 0:
+            return f"{value // factor} {unit}"
+    return f"{value} bytes"
+
+
 def shown(url: str) -> str:
     """`url` as it may be shown: without passwords."""
     return _PASSWORD.sub(lambda found: f"{found[1]}@" if found[1] is not None else f"{found[2]}***", url)

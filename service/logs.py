@@ -51,13 +51,15 @@ class _StandardError(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
-def set_up(level: int = logging.INFO) -> None:
-    """Send every log record of this process to standard error."""
+def set_up(level: int = logging.INFO, *, mark: logging.Filter | None = None) -> None:
+    """Send every log record of this process to standard error, each marked by `mark`."""
     # What no line of ours shows is not looked up: together it is half of what a line costs.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     vars(logging).update(logAsyncioTasks=False, _srcfile=None)
     handler = _StandardError()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    if mark is not None:
+        handler.addFilter(mark)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     server = logging.getLogger("uvicorn.error")
     server.setLevel(logging.WARNING)

@@ -20,15 +20,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from service import leash
 from service.app import create_app
 from service.archive.open import open_archive
+from service.descriptors import make_room
 from service.dicom import dictionary
+from service.pages import Pages, shared
 from service.settings import Settings
+from service.web.metrics import LENGTH, Meters
 from service.web.rendered import load_views
 from service.web.sendfile import Sendfile
 
 _HEAD_LIMIT = 64 << 10
 _HEAD_DEADLINE_S = 30.0
 _KEEP_ALIVE_S = 75
-_UNREAD_S = 60.0  # an answer of which nothing is read for so long is given up
+_UNREAD_S = 60.0  # an answer of which hardly anything is read for so long is given up
+_READ_BYTES = 1024  # fewer in that time are hardly anything
 _ACKNOWLEDGED = slice(120, 128)  # tcpi_bytes_acked in Linux's struct tcp_info
 _BACKLOG = 512
 _QUIET_S = 1.0  # after the start, which loading what pictures take would slow down
@@ -52,19 +56,26 @@ def listening_socket(settings: Settings) -> socket.socket:
 
 
 def serve(
-    settings: Settings, listener: socket.socket, *, leashed_to: int | None, beside: tuple[str, int] | None
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    leashed_to: int | None,
+    beside: tuple[str, int] | None,
+    counters: tuple[int, int] | None = None,
 ) -> None:
     """Answer requests in this process until it is told to stop.
 
     `leashed_to` is the descriptor of a pipe whose end means to stop, `beside` the address of a bridge
-    that must listen before the service is ready.
+    that must listen before the service is ready, `counters` the descriptor of memory in which several
+    processes count, and which place in it is ours.
     """
+    make_room(settings)
     archive = open_archive(settings)
     try:
-        app = create_app(archive, settings, beside=beside)
+        app = create_app(archive, settings, beside=beside, meters=_meters(counters))
         config = uvicorn.Config(
             app,
-            http=_Protocol,
+            http=BoundedHttp,
             ws="none",
             proxy_headers=False,
             loop="uvloop",
@@ -87,15 +98,30 @@ def serve(
         archive.close()
 
 
+def _meters(counters: tuple[int, int] | None) -> Meters:
+    if counters is None:
+        return Meters()
+    descriptor, place = counters
+    return Meters(Pages(LENGTH, descriptor=descriptor, place=place))
+
+
 def _load_pictures() -> None:
     """Have numpy and the codecs loaded before the first picture asks for them: it takes half a second."""
     importlib.import_module("service.pixels.transcode")
     load_views()
 
 
-def worker_command(listener: socket.socket, beside: tuple[str, int] | None) -> Sequence[str]:
-    """The command of a process that serves from `listener`, which it inherits."""
+def counting_memory(processes: int) -> int:
+    """The descriptor of memory in which so many processes count together."""
+    return shared(LENGTH, processes)
+
+
+def worker_command(
+    listener: socket.socket, beside: tuple[str, int] | None, counters: tuple[int, int]
+) -> Sequence[str]:
+    """The command of a process that serves from `listener` and counts in `counters`, which it inherits."""
     command = [sys.executable, "-m", "service", "serve", "--socket", str(listener.fileno())]
+    command += ["--counters", "{}:{}".format(*counters)]
     return [*command, *(["--beside", f"{beside[0]}:{beside[1]}"] if beside else [])]
 
 
@@ -142,7 +168,7 @@ def _without_offer(data: bytes, before: bytes) -> bytes:
     return (head[:begin] + _OFFER.sub(b"", head[begin:]))[len(before) :] + told[len(head) :]
 
 
-class _Protocol(HttpToolsProtocol):
+class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 with a deadline and a limit of size for each request's head, and one for clients that do
     not read: an answer that waits for them is in memory in part.
 
@@ -186,6 +212,7 @@ class _Protocol(HttpToolsProtocol):
         if began_before and self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_LIMIT:
+                self._count("head_long")
                 # PS3.18 8.5 has a status of its own for lists of UIDs that are too long.
                 self._refuse(414 if self._in_line else 431, "The head of the request is longer than 64 KiB.")
 
@@ -262,9 +289,10 @@ class _Protocol(HttpToolsProtocol):
         self._unread_timer = None
         if not self.transport.get_write_buffer_size():
             return
-        if self._acknowledged() > self._taken:
+        if self._acknowledged() - self._taken >= _READ_BYTES:
             self._watch_reader()
         else:
+            self._count("not_read")
             self.transport.abort()
 
     def _acknowledged(self) -> int:
@@ -282,7 +310,14 @@ class _Protocol(HttpToolsProtocol):
     def _late(self) -> None:
         self._head_timer = None
         if not self.transport.is_closing():
+            self._count("head_late")
             self._refuse(408, "The head of the request did not come in time.")
+
+    def _count(self, reason: str) -> None:
+        """Count that the connection is ended, and why."""
+        meters = getattr(self.config.app, "meters", None)
+        if isinstance(meters, Meters):
+            meters.count(reason)
 
     def _refuse(self, status: int, detail: str) -> None:
         reason = _REASONS[status]

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from service.dicom.syntaxes import BY_UID, ROOT
 from service.environment import SettingError, integer, one_of, size, text
@@ -15,7 +16,7 @@ type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Host and port as they may stand in a URL that is written into answers.
 AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ORIGIN = re.compile(rf"(https?)://({AUTHORITY.pattern})/?", re.IGNORECASE)
 _PUBLIC_URL = re.compile(rf"https?://{AUTHORITY.pattern}(?:/[A-Za-z0-9._~%+-]+)*/?")
 # Frames that browsers do not decode (JPEG XL, Deflated Image Frame, Encapsulated Uncompressed).
@@ -44,11 +45,19 @@ class Settings:
     public_url: str = ""
     trusted_proxies: tuple[Network, ...] = ()
     cors: tuple[str, ...] = ("loopback",)
+    bridge_url: str = ""
+    ohif_url: str = ""
+    ohif: str = ""
 
     index_connections: int = 16
     s3_endpoint: str = ""
     s3_client: str = "obstore"
 
+    max_requests: int = 1024
+    max_body: int = 256 << 30
+    max_instance: int = 32 << 30
+    max_response: int = 0
+    statement_s: int = 20
     max_parts: int = 20_000
     body_stall_s: float = 60.0
     max_result_bytes: int = 16 << 20
@@ -59,6 +68,8 @@ class Settings:
     write_threads: int = 4
     batch_instances: int = 100
     batch_bytes: int = 16 << 20
+    durable: bool = True
+    """Whether files have to outlast the machine's losing its power, as all do but those of a cache."""
     read_block: int = 1 << 20
     metadata_cache: int = 64 << 20
     pixel_queue: int = 64
@@ -77,7 +88,7 @@ class Settings:
         default = cls()
         host = text(environ, "ISTHMUS_HOST", default.host)
         auth = one_of(environ, "ISTHMUS_AUTH", "none", ("none", "none!"))
-        if auth == "none" and host not in _LOOPBACK:
+        if auth == "none" and host not in LOOPBACK:
             raise SettingError(
                 f"ISTHMUS_HOST is {host!r}, beyond loopback, and ISTHMUS_AUTH is 'none': anyone could read "
                 "and store. Put an authenticating proxy in front and write ISTHMUS_AUTH='none!' to allow it."
@@ -109,41 +120,61 @@ class Settings:
             ),
             header_limit=size(environ, "ISTHMUS_HEADER_LIMIT", default.header_limit, least=1 << 20),
             max_results=integer(environ, "ISTHMUS_MAX_RESULTS", default.max_results, least=1),
+            max_requests=integer(
+                environ, "ISTHMUS_MAX_REQUESTS", default.max_requests, least=2, most=100_000
+            ),
+            max_body=size(environ, "ISTHMUS_MAX_BODY", default.max_body, least=1 << 10),
+            max_instance=size(environ, "ISTHMUS_MAX_INSTANCE", default.max_instance, least=1 << 10),
+            max_response=size(environ, "ISTHMUS_MAX_RESPONSE", default.max_response, least=0),
+            statement_s=integer(environ, "ISTHMUS_STATEMENT_S", default.statement_s, least=1, most=3600),
             drain_s=integer(environ, "ISTHMUS_DRAIN_S", default.drain_s),
-            public_url=_public_url(environ),
-            trusted_proxies=_networks(environ, "ISTHMUS_TRUSTED_PROXIES"),
-            cors=_origins(environ, "ISTHMUS_CORS", default.cors),
+            public_url=_url(environ, "ISTHMUS_PUBLIC_URL", "https://pacs.example.org/dicom-web"),
+            trusted_proxies=networks(environ, "ISTHMUS_TRUSTED_PROXIES"),
+            cors=origins(environ, "ISTHMUS_CORS", default.cors),
+            bridge_url=_url(environ, "ISTHMUS_BRIDGE_URL", "http://127.0.0.1:8081"),
+            ohif=_ohif(environ),
+            ohif_url=_url(environ, "ISTHMUS_OHIF_URL", "https://viewer.example.org"),
             pixel_queue=integer(environ, "ISTHMUS_PIXEL_QUEUE", default.pixel_queue, least=1, most=10_000),
             pixel_cache=size(environ, "ISTHMUS_PIXEL_CACHE", default.pixel_cache, least=0),
             decoded_syntaxes=_syntaxes(environ, "ISTHMUS_DECODED_SYNTAXES", default.decoded_syntaxes),
         )
 
 
-def _public_url(environ: Mapping[str, str]) -> str:
-    """The DICOMweb root as clients see it, without a trailing slash; empty where it follows the request."""
-    given = text(environ, "ISTHMUS_PUBLIC_URL", "")
-    if given and not _PUBLIC_URL.fullmatch(given):
+def _ohif(environ: Mapping[str, str]) -> str:
+    """The folder of an unpacked build of OHIF, the one that its `index.html` is in; or nothing."""
+    given = text(environ, "ISTHMUS_OHIF", "")
+    found = next((one for one in (Path(given), Path(given, "dist")) if (one / "index.html").is_file()), None)
+    if given and found is None:
         raise SettingError(
-            "ISTHMUS_PUBLIC_URL must be the DICOMweb root as clients see it, such as "
-            f"https://pacs.example.org/dicom-web; it is {given!r}."
+            f"ISTHMUS_OHIF must be the folder of an unpacked build of OHIF; {given!r} has no index.html, nor a "
+            "folder dist that has one."
         )
+    return str(found) if given else ""
+
+
+def _url(environ: Mapping[str, str], name: str, example: str) -> str:
+    """A URL as browsers and other clients reach it, without a trailing slash; empty where it is not set."""
+    given = text(environ, name, "")
+    if given and not _PUBLIC_URL.fullmatch(given):
+        raise SettingError(f"{name} must be a URL as clients see it, such as {example}; it is {given!r}.")
     return given.rstrip("/")
 
 
-def _networks(environ: Mapping[str, str], name: str) -> tuple[Network, ...]:
-    networks: list[Network] = []
+def networks(environ: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    """Addresses and networks, parted by commas or spaces; `SettingError` for what is neither."""
+    found: list[Network] = []
     for item in _items(environ, name):
         try:
-            networks.append(ipaddress.ip_network(item))
+            found.append(ipaddress.ip_network(item))
         except ValueError:
             raise SettingError(
                 f"{name} must be a list of addresses and networks such as 10.0.0.1 or 10.0.0.0/8; "
                 f"it has {item!r}."
             ) from None
-    return tuple(networks)
+    return tuple(found)
 
 
-def _origins(environ: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+def origins(environ: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     """Origins as browsers write them; `loopback` and `*` stand for many, and `none` for none."""
     items = _items(environ, name)
     if not items:

@@ -1,6 +1,7 @@
 """What runs where: one process, several workers on one socket, or service and bridge together."""
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 
 from service import leash
 from service.environment import SettingError, integer, shown, text
-from service.settings import Settings
+from service.settings import LOOPBACK, Settings
 from service.supervisor import Child, Supervisor
 
 _READY_WITHIN_S = 30.0
@@ -18,7 +19,12 @@ _POLL_S = 0.05
 
 
 def serve(
-    settings: Settings, *, leashed_to: int | None, socket_fd: int | None, beside: tuple[str, int] | None
+    settings: Settings,
+    *,
+    leashed_to: int | None,
+    socket_fd: int | None,
+    beside: tuple[str, int] | None,
+    counters: tuple[int, int] | None = None,
 ) -> int:
     """Serve HTTP: in this process if it has a socket or needs no others, else in workers."""
     from service import serving
@@ -34,12 +40,16 @@ def serve(
                 f"{os.strerror(error.errno or 0)}."
             ) from error
     if socket_fd is not None or settings.workers == 1:
-        serving.serve(settings, listener, leashed_to=leashed_to, beside=beside)
+        serving.serve(settings, listener, leashed_to=leashed_to, beside=beside, counters=counters)
         return 0
-    command = serving.worker_command(listener, beside)
+    memory = serving.counting_memory(settings.workers)
     workers = [
-        Child(f"worker-{number}", command, descriptors=[listener.fileno()])
-        for number in range(1, settings.workers + 1)
+        Child(
+            f"worker-{place + 1}",
+            serving.worker_command(listener, beside, (memory, place)),
+            descriptors=[listener.fileno(), memory],
+        )
+        for place in range(settings.workers)
     ]
     supervisor = Supervisor(workers, drain_s=settings.drain_s, together=True)
     if leashed_to is not None:
@@ -53,24 +63,38 @@ def up(settings: Settings, environ: Mapping[str, str]) -> int:
     dimse_port = integer(environ, "ISTHMUS_DIMSE_PORT", 11112, most=65535)
     ae_title = text(environ, "ISTHMUS_AE_TITLE", "ISTHMUS")
     reached = "127.0.0.1" if dimse_host in ("0.0.0.0", "::") else dimse_host
+    bridge_host = text(environ, "ISTHMUS_BRIDGE_HOST", "127.0.0.1")
+    bridge_port = integer(environ, "ISTHMUS_BRIDGE_PORT", 8081, most=65535)
+    _require_free(bridge_host, bridge_port)
+    bridge = _url(bridge_host, bridge_port)
     python = [sys.executable, "-m"]
     children = [
-        Child("service", [*python, "service", "serve", "--beside", f"{reached}:{dimse_port}"]),
+        Child(
+            "service",
+            [*python, "service", "serve", "--beside", f"{reached}:{dimse_port}"],
+            variables=_with_bridge(environ, settings.host, bridge),
+        ),
         Child("bridge", [*python, "bridge"]),
     ]
     # Each child has children of its own to end within the same time.
     supervisor = Supervisor(children, drain_s=settings.drain_s + 2)
     announcing = threading.Thread(
-        target=_announce, args=(settings, ae_title, reached, dimse_port), daemon=True
+        target=_announce, args=(settings, ae_title, reached, dimse_port, bridge), daemon=True
     )
     announcing.start()
     return supervisor.run()
 
 
-def _announce(settings: Settings, ae_title: str, dimse_host: str, dimse_port: int) -> None:
+def _with_bridge(environ: Mapping[str, str], host: str, bridge: str) -> Mapping[str, str]:
+    """`environ`, in which the page is told of the bridge; those who reach both do so from this machine."""
+    if host not in LOOPBACK or bridge.endswith(":0"):
+        return environ
+    return {**environ, "ISTHMUS_BRIDGE_URL": text(environ, "ISTHMUS_BRIDGE_URL", bridge)}
+
+
+def _announce(settings: Settings, ae_title: str, dimse_host: str, dimse_port: int, bridge: str) -> None:
     """Say where things are and what to try, once everything is ready."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    root = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    root = _url(settings.host, settings.port)
     deadline = time.monotonic() + _READY_WITHIN_S
     while not _answers(f"{root}/readyz"):
         if time.monotonic() > deadline:
@@ -80,8 +104,10 @@ def _announce(settings: Settings, ae_title: str, dimse_host: str, dimse_port: in
     lines = (
         "",
         "Isthmus is ready.",
+        f"  page       {root}/",
         f"  DICOMweb   {web}",
         f"  DIMSE      {ae_title} at {dimse_host}:{dimse_port}",
+        f"  bridge     {bridge}/peers",
         f"  objects    {settings.store}",
         f"  index      {shown(settings.index)}",
         "",
@@ -93,6 +119,25 @@ def _announce(settings: Settings, ae_title: str, dimse_host: str, dimse_port: in
     )
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say at once what the bridge would end of: its address is taken, or none of this machine."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "there is no such host"
+        raise SettingError(
+            f"The bridge cannot listen on {host}:{port} (ISTHMUS_BRIDGE_HOST, ISTHMUS_BRIDGE_PORT): {reason}."
+        ) from error
+
+
+def _url(host: str, port: int) -> str:
+    """The root of what listens on an address, as it is reached from this machine."""
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _answers(url: str) -> bool:

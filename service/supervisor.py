@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -20,11 +20,15 @@ _GRACE_S = 1.0
 
 @dataclass(slots=True)
 class Child:
-    """A process to be kept alive. `descriptors` are handed on to it, apart from its leash."""
+    """A process to be kept alive. `descriptors` are handed on to it, apart from its leash.
+
+    `variables` are what it finds in its environment, where that is another one than ours.
+    """
 
     name: str
     command: Sequence[str]
     descriptors: Sequence[int] = ()
+    variables: Mapping[str, str] | None = None
     process: "subprocess.Popen[bytes] | None" = None
     start_again_at: float | None = None
     _leash: int = -1
@@ -37,6 +41,7 @@ class Child:
             self.process = subprocess.Popen(
                 [*self.command, "--leash", str(reading)],
                 stdin=subprocess.DEVNULL,
+                env=self.variables,
                 pass_fds=(*self.descriptors, reading),
                 process_group=0,
             )

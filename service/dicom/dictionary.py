@@ -48,6 +48,14 @@ def tag_of(keyword: str) -> int | None:
     return _keywords().get(keyword)
 
 
+def names() -> dict[str, str]:
+    """The names of all standard attributes by their tags in hexadecimal; repeating groups have an `x`."""
+    rows: Mapping[int, tuple[str, ...]] = _standard().DicomDictionary
+    repeating: Mapping[str, tuple[str, ...]] = _standard().RepeatersDictionary
+    told = {f"{tag:08X}": row[2] for tag, row in rows.items()}
+    return told | {mask: row[2] for mask, row in repeating.items()}
+
+
 def load() -> None:
     """Read the tables now instead of at the first need."""
     entry_of(0x00080005)

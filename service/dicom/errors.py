@@ -17,6 +17,7 @@
     ├── Duplicate               another object has this instance's UIDs
     ├── TooLarge                beyond a limit of size
     ├── TooMany                 beyond a limit of count
+    │   └── TooCostly               a search beyond its limit of time
     ├── Busy                    a bounded queue is full
     ├── StoreUnavailable        the object store does not answer
     │   ├── ObjectMissing       no object under this key
@@ -105,6 +106,10 @@ class TooLarge(ArchiveError):
 
 class TooMany(ArchiveError):
     """Something is beyond a limit of count."""
+
+
+class TooCostly(TooMany):
+    """A search is given up at its limit of time: a narrower one may be answered, or a later one."""
 
 
 class Busy(ArchiveError):

@@ -73,6 +73,19 @@ def read_identifier(
     without it these are UTF-8 or else Latin-1. Sequences are read to any depth that data sets may have,
     all in all `most_elements`.
     """
+    document, numbers = _document(content, syntax, fallback, most_elements)
+    return Identifier(_keys(document), numbers)
+
+
+def read_answer(content: bytes, syntax: Syntax, *, fallback: str = "") -> dict[str, Any]:
+    """The parsed DICOM JSON of an identifier in a response; read as a request's is."""
+    return _document(content, syntax, fallback, _MOST_ELEMENTS)[0]
+
+
+def _document(
+    content: bytes, syntax: Syntax, fallback: str, most_elements: int
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """DICOM JSON of an identifier, and the registration numbers of its character sets."""
     if syntax.deflated:
         content = _inflated(content)
     if len(content) > MOST_BYTES:
@@ -85,7 +98,8 @@ def read_identifier(
     document = walker.json()
     if BASE_SLOT in document:
         raise BadRequest("A key of the identifier is too long.")
-    return Identifier(_keys(orjson.loads(document)), walker.charset.numbers)
+    parsed: dict[str, Any] = orjson.loads(document)
+    return parsed, walker.charset.numbers
 
 
 def _inflated(content: bytes) -> bytes:

@@ -16,6 +16,7 @@ from service.store.lending import LocalRun
 from service.store.port import FileRun, Opening, Upload
 
 _INCOMING = ".incoming"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAX_READ = 8 << 20
 _ABANDONED_S = 60.0  # a spool this old without a lock belongs to nobody
 
@@ -28,15 +29,24 @@ class LocalStore:
     under `.incoming` first and renamed. Either way a crash leaves at most a file that no row names.
     """
 
-    def __init__(self, root: Path, *, keep_in_memory: int = 8 << 20, keep_together: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        keep_in_memory: int = 8 << 20,
+        keep_together: int = 256 << 20,
+        durable: bool = True,
+    ) -> None:
         """`keep_in_memory` is the size in bytes up to which a body waits for its key in memory.
 
-        All bodies together keep at most about `keep_together`; beyond it they wait in files.
+        All bodies together keep at most about `keep_together`; beyond it they wait in files. What is not
+        `durable` outlasts the process, but not the machine's losing its power.
         """
         self._root = root.absolute()
         self._root_path = str(self._root)
         self._keep_in_memory = keep_in_memory
         self._keep_together = keep_together
+        self.durable = durable
         self._kept = 0
         self._known_folders: set[Path] = set()
         self._lock = threading.Lock()
@@ -50,6 +60,15 @@ class LocalStore:
 
     def begin(self) -> Upload:
         return _LocalUpload(self)
+
+    def probe(self) -> None:
+        """`StoreUnavailable` if the folder is not there, or cannot be written to; a full one can be read."""
+        try:
+            with tempfile.TemporaryFile(dir=self._root / _INCOMING, buffering=0) as file:
+                file.write(b"\0")
+        except OSError as cause:
+            if cause.errno not in _FULL:
+                raise _unavailable(cause) from cause
 
     def read(self, key: str, extent: Extent) -> bytes:
         if extent.length > _MAX_READ:
@@ -129,7 +148,8 @@ class LocalStore:
             return
         if folder != self._root:
             self._make_known(folder.parent)
-        _sync_folder(folder.parent)
+        if self.durable:
+            _sync_folder(folder.parent)
         with self._lock:
             if len(self._known_folders) > 10_000:
                 self._known_folders.clear()
@@ -209,7 +229,8 @@ class _LocalUpload:
                 self._store.forget_folder(folder)
                 self._store.folder_for(key)
                 self._place(key)
-            _sync_folder(folder)
+            if self._store.durable:
+                _sync_folder(folder)
         except OSError as cause:
             self.abort()
             raise _unavailable(cause) from cause
@@ -242,7 +263,8 @@ class _LocalUpload:
         target = self._store.path_of(key)
         if self._temporary is not None:
             if self._descriptor is not None:
-                os.fdatasync(self._descriptor)
+                if self._store.durable:
+                    os.fdatasync(self._descriptor)
                 os.close(self._descriptor)
                 self._descriptor = None
             self._temporary.rename(target)
@@ -251,7 +273,8 @@ class _LocalUpload:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             _write_all(descriptor, self._blocks)
-            os.fdatasync(descriptor)
+            if self._store.durable:
+                os.fdatasync(descriptor)
         except OSError:
             target.unlink(missing_ok=True)
             raise
@@ -278,7 +301,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _unavailable(cause: OSError) -> StoreUnavailable:
-    if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+    if cause.errno in _FULL:
         return StoreUnavailable("The object store is full.")
     reason = os.strerror(cause.errno) if cause.errno else "input/output error"
     return StoreUnavailable(f"The object store does not answer: {reason}.")

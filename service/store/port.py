@@ -96,6 +96,15 @@ class Versions(Protocol):
         ...
 
 
+@runtime_checkable
+class Probes(Protocol):
+    """What a store has that can tell how it is without being asked for an object."""
+
+    def probe(self) -> None:
+        """Return if objects are to be had; `StoreUnavailable` if not."""
+        ...
+
+
 class FileRun(Protocol):
     """A run of bytes of an open file, to be sent by the kernel without passing through this program."""
 

@@ -8,52 +8,82 @@ from typing import Protocol
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.dicom.errors import ArchiveError, BadRequest, NotDicom, TooMany
+from service.dicom.errors import ArchiveError, BadRequest, NotDicom, TooLarge, TooMany
 from service.dicom.inflate import Inflater
 from service.dicom.scan import MAX_INFLATED
+from service.environment import as_size
 
 _AT_LATEST_S = 10.0  # of a body that drips
+_PROGRESS_BYTES = 1024  # fewer in the time of a stall are none
 _DRAIN_S = 2.0
 _DRAIN_BYTES = 64 << 20
 
 
 class BodyStalled(ArchiveError):
-    """No byte of the request's body came for too long."""
+    """The request's body does not come on."""
 
 
 class BodyCut(ArchiveError):
     """The connection ended before the request's body did."""
 
 
-async def gathered(request: Request, *, block_size: int, stall_s: float) -> AsyncIterator[list[bytes]]:
+def require_short(request: Request, most_bytes: int) -> None:
+    """`TooLarge` if the body is said to be larger than bodies may be."""
+    told = request.headers.get("content-length", "")
+    if told.isascii() and told.isdigit() and int(told) > most_bytes:
+        raise _too_large(most_bytes)
+
+
+def _too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than {as_size(most_bytes)} (ISTHMUS_MAX_BODY); send several requests."
+    )
+
+
+async def gathered(
+    request: Request, *, block_size: int, stall_s: float, most_bytes: int
+) -> AsyncIterator[list[bytes]]:
     """The body as lists of chunks of about `block_size` bytes together.
 
-    `BodyStalled` after `stall_s` seconds without a byte, `BodyCut` if the client goes away; what had
-    come by then is given first.
+    `BodyStalled` where in `stall_s` seconds less than 1 KiB comes of it, `BodyCut` if the client goes away,
+    `TooLarge` beyond `most_bytes`; what had come by then is given first.
     """
     chunks: list[bytes] = []
     size = 0
     given = time.monotonic()
     trouble: ArchiveError | None = None
     body = aiter(request.stream())
+    clock = asyncio.get_running_loop().time
+    deadline, fresh, left = clock() + stall_s, 0, most_bytes
     while True:
         try:
-            async with asyncio.timeout(stall_s):
+            async with asyncio.timeout_at(deadline):
                 chunk = await anext(body)
         except StopAsyncIteration:
             break
         except TimeoutError:
-            trouble = BodyStalled(f"No byte of the body came for {stall_s:g} seconds.")
+            what = "Hardly anything" if fresh else "No byte"
+            trouble = BodyStalled(f"{what} of the body came for {stall_s:g} seconds.")
             break
         except ClientDisconnect:
             trouble = BodyCut("The connection ended before the body did.")
             break
+        if len(chunk) > left:
+            chunks.append(chunk[:left])
+            trouble = _too_large(most_bytes)
+            break
+        left -= len(chunk)
         if chunk:
             chunks.append(chunk)
             size += len(chunk)
+        fresh += len(chunk)
+        if fresh >= _PROGRESS_BYTES:
+            deadline, fresh = clock() + stall_s, 0
         now = time.monotonic()
         if size >= block_size or now - given > _AT_LATEST_S:
+            paused = clock()
             yield chunks
+            deadline += clock() - paused  # which the client was not asked for more
             chunks, size, given = [], 0, now
     if chunks:
         yield chunks
@@ -93,8 +123,9 @@ class Takes(Protocol):
 class Unzipped:
     """Unzips a body on its way into `body` (Content-Encoding: gzip)."""
 
-    def __init__(self, body: Takes, block_size: int) -> None:
+    def __init__(self, body: Takes, block_size: int, most_bytes: int = MAX_INFLATED) -> None:
         self._body = body
+        self._most = min(most_bytes, MAX_INFLATED)
         self._inflater = Inflater(block_size, gzip=True)
         self._size = 0
 
@@ -104,8 +135,11 @@ class Unzipped:
             try:
                 for plain in self._inflater.push(block):
                     self._size += len(plain)
-                    if self._size > MAX_INFLATED:
-                        raise TooMany("The body is larger than 4 GiB when unzipped; send several requests.")
+                    if self._size > self._most:
+                        raise TooMany(
+                            f"The body is larger than {as_size(self._most)} when unzipped; "
+                            "send several requests."
+                        )
                     self._body.push([plain])
             except NotDicom as damage:
                 raise BadRequest("The gzip coding of the body is damaged.") from damage

@@ -93,10 +93,12 @@ class ComposedBody:
         base: str,
         header_limit: int,
         max_instances: int,
+        largest_bytes: int | None = None,
     ) -> None:
         """`root` is the media type of the first part where it has none of its own.
 
-        `base` is the URL at which relative references begin, `header_limit` the most bytes of metadata.
+        `base` is the URL at which relative references begin, `header_limit` the most bytes of metadata,
+        `largest_bytes` those of a part that is kept until its instance is complete.
         """
         self._intake = intake
         self._reader = reader
@@ -105,6 +107,7 @@ class ComposedBody:
         self._metadata_left = header_limit
         self._header_limit = header_limit
         self._max_instances = max_instances
+        self._largest_bytes = largest_bytes
         self._spool = Spool()
         self._document = Spool()  # of the metadata part that is coming in
         self._held = 0
@@ -223,8 +226,10 @@ class ComposedBody:
             self._take_metadata(part, block)
         elif isinstance(part, _Spooled):
             try:
+                if self._largest_bytes is not None:
+                    self._require_room(part, len(block), self._largest_bytes)
                 self._spool.append(block)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, TooLarge) as error:
                 self._part = None
                 self._refuse_all(part.awaited, error)
         elif isinstance(part, _Streamed):
@@ -234,6 +239,10 @@ class ComposedBody:
                 self._refuse(part.instance, NotDicom("A part is longer than its Content-Length."))
             else:
                 self._intake.write(block)
+
+    def _require_room(self, part: _Spooled, more: int, largest_bytes: int) -> None:
+        if self._spool.size - part.start + more > largest_bytes:
+            raise reasons.too_large(largest_bytes)
 
     def _take_metadata(self, part: _Metadata, block: memoryview) -> None:
         self._metadata_left -= len(block)

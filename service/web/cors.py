@@ -10,9 +10,9 @@ from service.web.problems import problem
 # What scripts may read of an answer, beside what they may read of any.
 EXPOSED = (
     "Content-Type, Content-Location, Content-Length, Content-Range, Warning, ETag, X-Total-Count, "
-    "Retry-After, Location, Server-Timing"
+    "Retry-After, Location, Server-Timing, X-Request-ID"
 )
-ALLOWED_HEADERS = "Accept, Authorization, Range, Content-Type, If-Match, If-None-Match"
+ALLOWED_HEADERS = "Accept, Authorization, Range, Content-Type, If-Match, If-None-Match, X-Request-ID"
 READS = "GET, HEAD, OPTIONS"
 METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 
@@ -59,7 +59,8 @@ class Cors:
 
         await self._app(scope, receive, with_headers)
 
-    def _allows(self, origin: str | None) -> bool:
+    def allows(self, origin: str | None) -> bool:
+        """Whether pages of this origin may do more than read."""
         if origin is None:
             return False
         return origin in self._origins or (self._loopback and _LOOPBACK.fullmatch(origin) is not None)
@@ -72,7 +73,7 @@ class Cors:
         """
         if self._anybody:
             return _granted("*") if method in ("GET", "HEAD", "OPTIONS") else []
-        if origin is None or not self._allows(origin):
+        if origin is None or not self.allows(origin):
             return [_VARY]
         return [_VARY, *_granted(origin), (b"access-control-allow-credentials", b"true")]
 
@@ -82,7 +83,7 @@ class Cors:
         """The answer to the question whether a request would be allowed; nobody has to sign in for it."""
         methods = READS if self._anybody else METHODS
         known = asked in methods.split(", ")
-        if origin is None or not known or not (self._anybody or self._allows(origin)):
+        if origin is None or not known or not (self._anybody or self.allows(origin)):
             detail = "Scripts of this origin may not make this request (ISTHMUS_CORS)."
             answer = problem(403, detail, {"Vary": _PREFLIGHT_VARY})
             await answer(scope, receive, send)

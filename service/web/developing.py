@@ -1,6 +1,7 @@
 """Answers that are made in the workshop: single pictures and pages, or one part after the other."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -76,7 +77,8 @@ async def _try(
     begun = time.perf_counter()
     sheet: Sheet | Body | None = None
     if short is not None and here.reads.may_stay():
-        sheet = here.reads.stay(short)
+        with contextlib.suppress(Superseded):  # what took its place is looked for where there is time for it
+            sheet = here.reads.stay(short)
     if sheet is None:
         sheet = await here.reads.run(plan)
     steps = steps_of(request.scope)

@@ -2,9 +2,19 @@
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 
 Key = tuple[str, ...]
 _OVERHEAD = 1024  # bytes of a key and of what holds an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is held, in bytes, and how often something was or was not."""
+
+    held_bytes: int
+    hits: int
+    misses: int
 
 
 class FinishedAnswers:
@@ -13,6 +23,8 @@ class FinishedAnswers:
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._held = 0
+        self._hits = 0
+        self._misses = 0
         self._answers: OrderedDict[Key, tuple[str, bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -22,7 +34,15 @@ class FinishedAnswers:
             found = self._answers.get(key)
             if found is not None:
                 self._answers.move_to_end(key)
+                self._hits += 1
+            else:
+                self._misses += 1
             return found
+
+    def load(self) -> Kept:
+        """How full the memory is at this moment, and what it has saved."""
+        with self._lock:
+            return Kept(self._held, self._hits, self._misses)
 
     def keep(self, key: Key, generation: str, body: bytes) -> None:
         """Hold `body`, in place of an earlier generation of it."""

@@ -20,7 +20,7 @@ async def alive(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """`GET /readyz`: 200 when the index answers and, under `isthmus up`, the bridge listens too."""
+    """`GET /readyz`: 200 when index and store answer and, under `isthmus up`, the bridge listens too."""
     here = house(request)
     try:
         await here.reads.run(here.archive.ready)

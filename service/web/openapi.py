@@ -16,7 +16,7 @@ DOCUMENT = Path(__file__).with_suffix(".json")
 
 async def description(request: Request) -> Response:
     """`GET /openapi.json`: OpenAPI 3.1, with the URLs that this client uses."""
-    body = _document(base_url(request), house(request).settings.prefix)
+    body = document(base_url(request), house(request).settings.prefix)
     headers = {"Cache-Control": "no-cache", "Content-Type": "application/json", "ETag": entity_tag(body)}
     require_match(request.headers, headers["ETag"])
     if is_unchanged(request.headers, headers["ETag"]):
@@ -25,12 +25,12 @@ async def description(request: Request) -> Response:
 
 
 @functools.lru_cache(16)
-def _document(base: str, prefix: str) -> bytes:
-    """The document with `base` in place of its DICOMweb root, and the root of the server in place of `/`."""
-    document = orjson.loads(DOCUMENT.read_bytes())
+def document(base: str, prefix: str) -> bytes:
+    """The document in JSON, `base` in place of its DICOMweb root, the root of the server in place of `/`."""
+    described = orjson.loads(DOCUMENT.read_bytes())
     root = base.removesuffix(prefix) if base.endswith(prefix) else "/"
-    places = {document["servers"][0]["url"]: base, "/": root}
-    for item in (document, *document["paths"].values()):
+    places = {described["servers"][0]["url"]: base, "/": root}
+    for item in (described, *described["paths"].values()):
         for server in item.get("servers", ()):
             server["url"] = places[server["url"]]
-    return orjson.dumps(document)
+    return orjson.dumps(described)

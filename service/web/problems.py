@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from service.dicom import errors
 from service.dicom.media import DICOM_JSON, Representation, negotiate, parse_accept
 from service.web.conditional import PreconditionFailed, RangeNotSatisfiable
+from service.web.journal import request_id
 
 _log = logging.getLogger("isthmus.web")
 
@@ -32,6 +33,7 @@ HTTP_STATUS: Mapping[type[errors.ArchiveError], int] = {
     PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.TooMany: 413,
+    errors.TooCostly: 503,
     errors.UnsupportedMedia: 415,
     RangeNotSatisfiable: 416,
     errors.Busy: 503,
@@ -59,6 +61,7 @@ _TITLES = {
     504: "Gateway timeout",
 }
 _RETRY_AFTER_S = 5
+_RETRY_COSTLY_S = 60  # the same search again would cost the same
 _OWN = ("content-length", "content-type")  # of the JSON form
 # A request for application/json is read as one for DICOM JSON, its newer name.
 _PROBLEM_FORMS = tuple(Representation(name) for name in ("application/problem+json", DICOM_JSON, "text/html"))
@@ -123,12 +126,15 @@ async def answer_archive_error(request: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, errors.Busy):
         headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, errors.TooCostly):
+        headers["Retry-After"] = str(_RETRY_COSTLY_S)
     elif status in (502, 503, 504):
         headers["Retry-After"] = str(_RETRY_AFTER_S)
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
     if status >= 500:
-        _log.warning("error=%s route=%s", type(error).__name__, request.scope.get("route_name", "-"))
+        route = request.scope.get("route_name", "-")
+        _log.warning("id=%s error=%s route=%s", request_id(request.scope), type(error).__name__, route)
     available = error.available if isinstance(error, errors.NotAcceptable) else ()
     return problem(status, str(error), headers, available)
 
@@ -152,6 +158,6 @@ async def answer_fault(request: Request, error: Exception) -> Response:
         return problem(500, str(error.__cause__))
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
-    _log.error("fault=%s at=%s", type(error).__name__, where)
+    _log.error("id=%s fault=%s at=%s", request_id(request.scope), type(error).__name__, where)
     error.told = True  # type: ignore[attr-defined] # for the server, which sees it too
     return problem(500, "Something went wrong here; the log tells more.")

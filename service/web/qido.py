@@ -121,11 +121,13 @@ def _uid(request: Request, name: str) -> str | None:
 def _headers(answer: Answer, base: str) -> dict[str, str]:
     """PS3.18 8.3.4.4: how much more there is."""
     headers: dict[str, str] = {}
+    sentences = list(answer.warnings)
     if answer.remaining > 0:
         at_least = "at least " if answer.at_least else ""
-        headers["Warning"] = warning(
-            base, f"There are {at_least}{answer.remaining} additional results that can be requested"
-        )
+        more = f"There are {at_least}{answer.remaining} additional results that can be requested"
+        sentences.insert(0, more)
+    if sentences:
+        headers["Warning"] = warning(base, *sentences)
     if answer.total is not None:
         headers["X-Total-Count"] = str(answer.total)
     return headers

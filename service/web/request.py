@@ -14,6 +14,7 @@ from service.settings import AUTHORITY, Settings
 from service.web.finished import FinishedAnswers
 from service.web.lag import LagMeter
 from service.web.making import Making
+from service.web.metrics import Meters
 from service.web.proxies import forwarded
 from service.web.rim import Admission, Crossing
 from service.web.timing import steps_of
@@ -39,6 +40,7 @@ class House:
     waits: Crossing
     """Threads that wait for the workshop, so that those of `reads` need not."""
     lag: LagMeter
+    meters: Meters
 
 
 def house(request: Request) -> House:

@@ -27,6 +27,11 @@ class Crossing:
         self._inside = 0
         self._lock = threading.Lock()
 
+    @property
+    def inside(self) -> int:
+        """How many calls wait for a thread or have one."""
+        return self._inside
+
     async def run[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """`function(*args, **kwargs)` in a thread. `Busy` at once if too many wait already.
 
@@ -80,6 +85,11 @@ class Admission:
         self._what = what
         self._limit = limit
         self._inside = 0
+
+    @property
+    def inside(self) -> int:
+        """How many there are."""
+        return self._inside
 
     @contextmanager
     def one(self) -> Iterator[None]:

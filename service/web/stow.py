@@ -10,12 +10,21 @@ from starlette.responses import Response
 from service.archive import reasons
 from service.archive.port import Intake, Outcome, Stored
 from service.dicom.dicomxml import DICOM_XML
-from service.dicom.errors import ArchiveError, BadRequest, Busy, NotAcceptable, TooMany, UnsupportedMedia
+from service.dicom.errors import (
+    ArchiveError,
+    BadRequest,
+    Busy,
+    NotAcceptable,
+    TooLarge,
+    TooMany,
+    UnsupportedMedia,
+)
 from service.dicom.media import DICOM, DICOM_JSON, MULTIPART, Representation, content_type, negotiate
 from service.dicom.multipart import Event, OnePart, PartBegins, PartData, Reader, Reads, encoded
 from service.dicom.resource import require_uid
 from service.dicom.syntaxes import OCTETS
-from service.web.arriving import BodyCut, BodyStalled, Takes, Unzipped, drained, gathered
+from service.settings import Settings
+from service.web.arriving import BodyCut, BodyStalled, Takes, Unzipped, drained, gathered, require_short
 from service.web.composing import METADATA, ComposedBody, require_ended
 from service.web.problems import http_status, problem
 from service.web.request import House, base_url, house, wanted
@@ -38,10 +47,11 @@ async def store(request: Request) -> Response:
     if agreed is None:
         message = "The Store Instances Response is available as DICOM JSON and as application/dicom+xml."
         raise NotAcceptable(message, (DICOM_JSON, DICOM_XML))
+    require_short(request, here.settings.max_body)
     base = base_url(request)
     with here.uploads.one():
         body = _body(request, here, study, base)
-        into = _decoded(request, body, here.settings.read_block)
+        into = _decoded(request, body, here.settings)
         try:
             trouble, last = await _push(request, here, into)
         except BaseException:
@@ -51,7 +61,9 @@ async def store(request: Request) -> Response:
         whole = trouble is None
         outcomes, malformed = await here.stores.go_on(_conclude, into, body, last, whole=whole)
         trouble = malformed or trouble
-    if isinstance(trouble, (BadRequest, TooMany)):
+    for one in outcomes:
+        here.meters.count(_counted(one))
+    if isinstance(trouble, (BadRequest, TooMany, TooLarge)):
         await drained(request)
     return _answer(outcomes, trouble, agreed, base)
 
@@ -157,9 +169,15 @@ def _body(request: Request, here: House, study: str | None, base: str) -> _Body:
         intake = here.archive.intake(study)
         if inner not in METADATA and inner != OCTETS:
             return _Files(intake, reader)
-        limit = here.settings.header_limit
-        place = f"{base}/studies/"
-        return ComposedBody(intake, reader, root=inner, base=place, header_limit=limit, max_instances=most)
+        return ComposedBody(
+            intake,
+            reader,
+            root=inner,
+            base=f"{base}/studies/",
+            header_limit=here.settings.header_limit,
+            max_instances=most,
+            largest_bytes=here.settings.max_instance,
+        )
 
     if media_type == DICOM or media_type in METADATA:
         return make(media_type, OnePart(media_type))
@@ -174,13 +192,13 @@ def _body(request: Request, here: House, study: str | None, base: str) -> _Body:
     return make(inner, Reader(boundary, max_parts=most))
 
 
-def _decoded(request: Request, body: _Body, block_size: int) -> Takes:
+def _decoded(request: Request, body: _Body, settings: Settings) -> Takes:
     """What the body as it comes is pushed into. `UnsupportedMedia` for a coding that is not read."""
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding == "identity":
         return body
     if coding in ("gzip", "x-gzip"):
-        return Unzipped(body, block_size)
+        return Unzipped(body, settings.read_block, settings.max_body)
     raise UnsupportedMedia("A body's Content-Encoding must be gzip or identity.")
 
 
@@ -194,7 +212,13 @@ async def _push(request: Request, here: House, body: Takes) -> tuple[ArchiveErro
     trouble: ArchiveError | None = None
     last: list[bytes] = []
     try:
-        arriving = gathered(request, block_size=here.settings.read_block, stall_s=here.settings.body_stall_s)
+        settings = here.settings
+        arriving = gathered(
+            request,
+            block_size=settings.read_block,
+            stall_s=settings.body_stall_s,
+            most_bytes=settings.max_body,
+        )
         async for blocks in arriving:
             if pushing is not None:
                 await asyncio.shield(pushing)
@@ -203,7 +227,7 @@ async def _push(request: Request, here: House, body: Takes) -> tuple[ArchiveErro
             last = blocks
     except (BadRequest, TooMany) as malformed:
         return malformed, []
-    except (BodyCut, BodyStalled) as error:
+    except (BodyCut, BodyStalled, TooLarge) as error:
         trouble = error
     except asyncio.CancelledError:
         trouble = Busy("The service is stopping; send what has no answer again.")
@@ -233,6 +257,13 @@ def _conclude(
     return body.finish(), malformed
 
 
+def _counted(outcome: Outcome) -> str:
+    """What an outcome is counted as."""
+    if isinstance(outcome, Stored):
+        return "already" if outcome.already else "stored"
+    return "refused"
+
+
 def _answer(
     outcomes: Sequence[Outcome], trouble: ArchiveError | None, agreed: Representation, base: str
 ) -> Response:
@@ -241,9 +272,9 @@ def _answer(
     headers = {"Connection": "close"} if trouble is not None else {}
     if isinstance(trouble, Busy):
         headers["Retry-After"] = RETRY_AFTER_S
-    if trouble is not None and (not kept or isinstance(trouble, (TooMany, Busy))):
+    if trouble is not None and (not kept or isinstance(trouble, (TooMany, TooLarge, Busy))):
         status = 408 if isinstance(trouble, BodyStalled) else 400
-        if isinstance(trouble, (TooMany, Busy)):
+        if isinstance(trouble, (TooMany, TooLarge, Busy)):
             status = http_status(trouble)
         note = f" {kept} instances before that are stored." if kept else ""
         return problem(status, str(trouble) + note, headers)

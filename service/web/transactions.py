@@ -63,6 +63,7 @@ _SEARCH = (
 _MANY_DOCUMENTS = f'{MULTIPART}; type="{DICOM_XML}"'
 _STORED = (DICOM, DICOM_JSON, DICOM_XML)
 _MANY_OBJECTS = f'{MULTIPART}; type="{DICOM}"'
+_ZIP = "application/zip"
 _PIXEL_TYPES = tuple(dict.fromkeys(row.media_type or OCTETS for row in SYNTAXES))
 _MANY_PIXELS = tuple(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES)
 _PIXELS = (*_MANY_PIXELS, *_PIXEL_TYPES)
@@ -180,17 +181,33 @@ _URI = Transaction(
     failures=(400, 404, 406, 412, 413, 416, 503),
 )
 
+# The method of the root that describes all others, and itself not (PS3.18 Table H-1).
+CAPABILITIES = "RetrieveCapabilities"
+
+# Beside ISTHMUS_PREFIX, the names of what may be asked there.
+BESIDE: Mapping[tuple[str, str], str] = {
+    ("GET", "/wado"): "RetrieveInstanceByURI",
+    ("GET", "/openapi.json"): "RetrieveDescription",
+    ("GET", "/api"): "RetrieveDescriptionPage",
+    ("GET", "/healthz"): "Alive",
+    ("GET", "/readyz"): "Ready",
+    ("GET", "/metrics"): "Metrics",
+    ("GET", "/"): "RetrievePage",
+    ("GET", "/config.json"): "RetrieveConfiguration",
+    ("GET", "/page/{name}"): "RetrievePageFile",
+}
+
 # Below ISTHMUS_PREFIX, by method and path.
 DESCRIBED: Mapping[tuple[str, str], Transaction] = {
     ("GET", "/studies"): _search("SearchForStudies", Level.STUDY),
     ("POST", "/studies"): _store("StoreInstances"),
-    ("GET", STUDY): _retrieve("RetrieveStudy", _MANY_OBJECTS, *_MANY_PIXELS),
+    ("GET", STUDY): _retrieve("RetrieveStudy", _MANY_OBJECTS, *_MANY_PIXELS, _ZIP),
     ("POST", STUDY): _store("StoreStudyInstances"),
     ("DELETE", STUDY): _forget("DeleteStudy"),
     ("GET", STUDY + "/metadata"): _metadata("RetrieveStudyMetadata"),
     ("GET", STUDY + "/series"): _search("SearchForStudySeries", Level.SERIES),
     ("GET", STUDY + "/instances"): _search("SearchForStudyInstances", Level.INSTANCE),
-    ("GET", SERIES): _retrieve("RetrieveSeries", _MANY_OBJECTS, *_MANY_PIXELS),
+    ("GET", SERIES): _retrieve("RetrieveSeries", _MANY_OBJECTS, *_MANY_PIXELS, _ZIP),
     ("DELETE", SERIES): _forget("DeleteSeries"),
     ("GET", SERIES + "/metadata"): _metadata("RetrieveSeriesMetadata"),
     ("GET", SERIES + "/instances"): _search("SearchForStudySeriesInstances", Level.INSTANCE),

@@ -7,6 +7,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.archive.port import Lacks
 from service.archive.reading import blocks_of, object_blocks, object_size
 from service.archive.remaking import remade_blocks
 from service.dicom.errors import NotAcceptable, NotFound, Superseded
@@ -22,6 +23,7 @@ from service.web.conditional import entity_tag
 from service.web.offers import MADE, is_remade, object_offers, stored_object_offers
 from service.web.request import resource_of, warning
 from service.web.sending import Body, Piece, send
+from service.web.zipped import is_wanted, zip_body
 
 
 async def retrieve(request: Request) -> Response:
@@ -32,6 +34,8 @@ async def retrieve(request: Request) -> Response:
 
 
 def _body(asked: Asked, resource: Resource) -> Body:
+    if resource.level is not Level.INSTANCE and is_wanted(asked.ranges):
+        return zip_body(asked, resource)
     held = asked.archive.instances(resource)
     single = resource.level is Level.INSTANCE
     quality = max((one.quality for one in asked.ranges if _names_bulk_data(one)), default=0.0)
@@ -40,7 +44,8 @@ def _body(asked: Asked, resource: Resource) -> Body:
     gone = gaps(asked, resource, held)
     plan = agree(asked.ranges, [one for one in held if one.row not in gone] or held, single=single)
     if plan.form.multipart:
-        return _many(asked, plan, len(held))
+        lacking = asked.archive.lacking(resource) if isinstance(asked.archive, Lacks) else 0
+        return _many(asked, plan, len(held) + lacking)
     return _single(asked, *plan.items[0])
 
 

@@ -3,17 +3,22 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from bridge.upper.associate import APPLICATION_CONTEXT
+from openapi import dimse
 from openapi.conformance import CHARACTER_SETS, LEVELS, METHODS, STATEMENT, match_names, written
 from service.app import FORGETTING, RECALLING, ROUTES
 from service.dicom.attributes import find_tag
-from service.dicom.syntaxes import SYNTAXES, available
+from service.dicom.classes import OF_NO_PATIENT
+from service.dicom.syntaxes import BY_UID, SYNTAXES, available
 from service.dicom.text import character_set
 from service.web.capabilities import document
 from service.web.transactions import WADL
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = STATEMENT.read_text()
 NAMESPACE = "{http://wadl.dev.java.net/2009/02}"
 
@@ -95,6 +100,30 @@ def test_every_transfer_syntax_has_its_line(syntax):
 @pytest.mark.parametrize("term", [term for term, _ in CHARACTER_SETS])
 def test_the_character_sets_are_read(term):
     assert character_set(term.encode())[1]
+
+
+@pytest.mark.parametrize("uid", [uid for uid in dimse.classes() if dimse.accepted(uid)])
+def test_every_class_that_the_bridge_accepts_is_listed(uid):
+    assert (f"`{uid}`" in TEXT) != (uid in OF_NO_PATIENT)
+
+
+def test_nothing_is_listed_that_the_bridge_does_not_accept():
+    listed = re.findall(r"^\| [^|]+ \| `(1\.2\.840\.10008\.[0-9.]+)` \|(?: [CN]-|$)", TEXT, re.MULTILINE)
+    classes = {uid for uid in listed if uid not in BY_UID and uid != APPLICATION_CONTEXT}
+    assert len(classes) > 100
+    assert {uid for uid in classes if not dimse.accepted(uid)} == set()
+
+
+@pytest.mark.parametrize("name", [name for _, name, _, _ in dimse.ASKED])
+def test_what_is_asked_of_peers_is_asked_somewhere(name):
+    modules = (ROOT / "bridge").rglob("*.py")
+    assert any(f"scu.{name}(" in path.read_text() for path in modules)
+
+
+def test_every_service_of_the_listener_is_described():
+    program = (ROOT / "bridge/__main__.py").read_text()
+    offered = set(re.findall(r"^from bridge\.scp\.\w+ import ((?!Listener)\w+)$", program, re.MULTILINE))
+    assert offered == {type(service).__name__ for service in dimse.SERVICES}
 
 
 def test_every_character_set_that_is_read_is_listed():

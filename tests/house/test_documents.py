@@ -1,32 +1,11 @@
 """What is written about the product agrees with what it is."""
 
-import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
-_SETTING = re.compile(r"ISTHMUS_[A-Z][A-Z_0-9]+")
-
-
-def settings_in(*folders: str) -> set[str]:
-    """The settings that the programs read: string constants that are a setting's name."""
-    return {
-        node.value
-        for folder in folders
-        for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _SETTING.fullmatch(node.value)
-    }
-
-
-def test_every_setting_has_its_line_in_the_documentation():
-    described = set(_SETTING.findall((ROOT / "docs/settings.md").read_text()))
-    assert settings_in("service", "bridge") - described == set()
-
-
-def test_no_setting_is_described_that_nobody_reads():
-    described = set(_SETTING.findall((ROOT / "docs/settings.md").read_text()))
-    assert described - settings_in("service", "bridge") == set()
 
 
 def test_the_lock_files_name_no_index():
@@ -41,3 +20,23 @@ def test_the_readme_names_the_two_commands():
     readme = (ROOT / "README.md").read_text()
     assert "make run" in readme
     assert "make test" in readme
+
+
+def anchors(text: str) -> set[str]:
+    """What the headings of a document are linked by."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.stem
+)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        there = (document.parent / name).resolve() if name else document
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there.read_text()), target

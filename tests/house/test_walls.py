@@ -29,7 +29,7 @@ OWNERS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (S3, ("service/store",)),
     (SQL, ("service/index",)),
     (CODECS, ("service/pixels/codecs",)),
-    (("starlette",), ("service/web", "service/app.py", "bridge/control.py")),
+    (("starlette",), ("service/web", "service/app.py", "bridge/control")),
 )
 
 

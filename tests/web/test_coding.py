@@ -6,6 +6,7 @@ import json
 import pytest
 import zstandard
 
+from service.index import bundles
 from service.web import metadata
 from tests.making import a_ct, new_uid
 
@@ -57,7 +58,7 @@ def test_answers_come_in_the_coding_that_the_client_wants_most(site, series, wha
 
 def test_large_metadata_are_coded_as_they_are_streamed(site, series, monkeypatch):
     monkeypatch.setattr(metadata, "_AT_ONCE", 10)
-    monkeypatch.setattr(metadata, "_BLOCK", 2000)
+    monkeypatch.setattr(bundles, "_BLOCK", 2000)
     zipped = raw(site, series + "/metadata", "gzip")[2]
     packed = raw(site, series + "/metadata", "zstd")[2]
     unpacked = zstandard.ZstdDecompressor().decompressobj().decompress(packed)

@@ -9,6 +9,7 @@ from service.dicom.frames import Extent
 from service.dicom.record import Held
 from service.dicom.resource import Resource
 from service.dicom.syntaxes import DEFLATED, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, OCTETS, ROOT
+from service.index import bundles
 from service.store.memory import MemoryStore
 from service.web import metadata
 from tests.making import a_ct, a_data_set, a_file, add_pixels, new_uid
@@ -186,7 +187,7 @@ def test_metadata_of_a_series_follow_its_changes_at_once(site):
 
 def test_metadata_of_many_instances_are_streamed(site, monkeypatch):
     monkeypatch.setattr(metadata, "_AT_ONCE", 3000)
-    monkeypatch.setattr(metadata, "_BLOCK", 2000)
+    monkeypatch.setattr(bundles, "_BLOCK", 2000)
     study, series = new_uid(), new_uid()
     site.post_parts(*(a_ct(study=study, series=series, InstanceNumber=number) for number in range(1, 12)))
     response = site.get(f"/studies/{study}/series/{series}/metadata")

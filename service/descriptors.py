@@ -1,0 +1,28 @@
+"""Room for connections: how many files and sockets a process of the service may have open."""
+
+import logging
+import resource
+
+from service.settings import Settings
+
+_log = logging.getLogger("isthmus.service")
+
+_OTHERS = 256  # of the index, the store, adopted files, the loop
+
+
+def needed(settings: Settings) -> int:
+    """How many descriptors the settings allow: a request has a connection, and a file or one more."""
+    return 2 * settings.max_requests + settings.index_connections + _OTHERS
+
+
+def make_room(settings: Settings) -> None:
+    """Raise the soft limit to what is needed, as far as the hard one lets us; a warning where it does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = needed(settings)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    given = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if given > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))
+    if given < wanted:
+        _log.warning("descriptors limit=%d needed=%d (ISTHMUS_MAX_REQUESTS)", given, wanted)
