@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test check format bench bench-scale image lock clean
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/'
 
@@ -26,6 +26,9 @@ format: .venv/.dev           ## let ruff put the code in order
 
 bench: .venv/.dev            ## ratios against named baselines, printed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+image: .venv/.dev            ## build the Dockerfile without an engine, and try what comes of it
+	.ci/image $(FOLDER)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v=sys.version_info; sys.exit(v < (3, 12) and "Isthmus needs Python 3.12 or newer; %s is %d.%d. Set PYTHON=/path/to/python3.12" % (sys.executable, v[0], v[1]))'

@@ -64,7 +64,12 @@ def open_site() -> Iterator[Callable[..., Site]]:
     def open_one(*, on_duplicate: OnDuplicate = OnDuplicate.REFUSE, **fields: int | float | str) -> Site:
         settings = Settings(**fields)  # type: ignore[arg-type]
         store = MemoryStore()
-        limits = IntakeLimits(settings.header_limit, settings.batch_instances, settings.batch_bytes)
+        limits = IntakeLimits(
+            settings.header_limit,
+            settings.batch_instances,
+            settings.batch_bytes,
+            largest_bytes=settings.max_instance,
+        )
         archive = ObjectArchive(store, MemoryIndex(), limits=limits, on_duplicate=on_duplicate)
         client = TestClient(create_app(archive, settings), raise_server_exceptions=False)
         client.__enter__()

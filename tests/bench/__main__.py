@@ -13,6 +13,8 @@ from tests.bench import (
     frame,
     memory,
     metadata,
+    metadata500,
+    pacs,
     rendered,
     retrieve,
     stow,
@@ -21,8 +23,8 @@ from tests.bench import (
 from tests.bench.figures import heading
 from tests.bench.rig import Failed, Rig
 
-_MODULES = (stow, metadata, frame, transcode, rendered, busy, cstore, cfind, retrieve, associations)
-_BY_NAME_ONLY = (memory,)  # which takes tens of gigabytes
+_MODULES = (stow, metadata, frame, transcode, rendered, busy, cstore, cfind, retrieve, pacs, associations)
+_BY_NAME_ONLY = (metadata500, memory)  # which take long, or tens of gigabytes
 SCENARIOS = {module.NAME: module.run for module in (*_MODULES, *_BY_NAME_ONLY)}
 
 

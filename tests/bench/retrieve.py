@@ -35,7 +35,7 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
         for number in numbers:
             files = a_series(number)[:_SLICES]
             post_all(site.port, 20, files)
-            _post_plain(other.port, files)
+            post_plain(other.port, files)
         sides: dict[str, Callable[[], float]] = {}
         for name, port in ((_OURS, bridge.port), (orthanc.NAME, other.dicom_port)):
             getting = [get, "--ignore", "-S", "-aec", "ANY", "127.0.0.1", str(port)]
@@ -60,7 +60,8 @@ def _rate(command: list[str], numbers: list[int]) -> float:
     return _SERIES * _SLICES / seconds_of(all_of_them)
 
 
-def _post_plain(port: int, files: list[bytes]) -> None:
+def post_plain(port: int, files: list[bytes]) -> None:
+    """Have Orthanc keep `files`, over an interface of its own."""
     with Connection(port) as connection:
         for file in files:
             answer = connection.send("POST", "/instances", "application/dicom", [file])

@@ -96,6 +96,7 @@ class Rig:
         environ = {
             **site.environ,
             "ISTHMUS_DIMSE_PORT": str(port),
+            "ISTHMUS_BRIDGE_PORT": str(free_port()),
             "ISTHMUS_BRIDGE_STATE": str(self.new_folder("bridge")),
             **settings,
         }

@@ -106,10 +106,10 @@ _SAME_IN_EACH: dict[str, Any] = {
 }
 
 
-def a_series(number: int) -> list[bytes]:
-    """The files of series `number`, 200 slices of about 527 kB; no two numbers share a UID."""
+def a_series(number: int, slices: int = SLICES) -> list[bytes]:
+    """The files of series `number`, slices of about 527 kB; no two numbers share a UID."""
     ours = b"2.25.77%08d" % number
-    return [head.replace(_PLACEHOLDER, ours) + _pixels() for head in _heads()]
+    return [head.replace(_PLACEHOLDER, ours) + _pixels() for head in _heads(slices)]
 
 
 def study_and_series(number: int) -> tuple[str, str]:
@@ -136,9 +136,9 @@ def _pixels() -> bytes:
 
 
 @functools.cache
-def _heads() -> list[bytes]:
+def _heads(slices: int) -> list[bytes]:
     """Each slice's file up to its pixels, with a placeholder where the number of the series goes."""
-    return [a_file(_slice(number)).removesuffix(_pixels()) for number in range(1, SLICES + 1)]
+    return [a_file(_slice(number)).removesuffix(_pixels()) for number in range(1, slices + 1)]
 
 
 def _slice(number: int) -> Dataset:

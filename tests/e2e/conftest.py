@@ -30,11 +30,12 @@ class Program:
 
     def __init__(self, folder: Path, command: str, **settings: str) -> None:
         self.folder = folder
-        self.port, self.dimse_port = free_port(), free_port()
+        self.port, self.dimse_port, self.bridge_port = free_port(), free_port(), free_port()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
         environ |= {
             "ISTHMUS_PORT": str(self.port),
             "ISTHMUS_DIMSE_PORT": str(self.dimse_port),
+            "ISTHMUS_BRIDGE_PORT": str(self.bridge_port),
             "ISTHMUS_WORKERS": "2",
             **settings,
         }

@@ -51,7 +51,14 @@ def known(product) -> dict[str, str]:
     )
     url: str = response.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
     _, study, _, series, _, instance = url.removeprefix(product.root + "/").split("/")
-    return {"study": study, "series": series, "instance": instance, "frames": "1", "path": "7FE00010"}
+    return {
+        "study": study,
+        "series": series,
+        "instance": instance,
+        "frames": "1",
+        "path": "7FE00010",
+        "name": "main.js",
+    }
 
 
 @SCHEMA.parametrize()

@@ -1,0 +1,341 @@
+"""A headless Chromium, spoken to in the DevTools protocol over a pair of pipes: no driver, no library.
+
+with Browser.start() as browser:
+    tab = browser.open("http://127.0.0.1:8080/")
+    tab.wait_for("document.querySelector('table')")
+    tab.press("ArrowDown")
+    assert tab.complaints == []
+"""
+
+import base64
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+PATIENCE_S = 30.0
+# Chromium reads commands from descriptor 3 and writes to 4.
+_LAUNCH = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])"""
+_FLAGS = (
+    "--headless=new",
+    "--remote-debugging-pipe",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-extensions",
+    "--disable-sync",
+    "--no-default-browser-check",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+    "--mute-audio",
+)
+_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+# Waits in the page itself, for whatever changes there; the timeout ends it where nothing ever does.
+_UNTIL = """
+new Promise((resolve, reject) => {
+  const ends = performance.now() + %d;
+  const look = () => {
+    let found = null;
+    try { found = (() => (%s))(); } catch (error) { found = null; }
+    if (found) resolve(true);
+    else if (performance.now() > ends) reject(new Error("never came true"));
+    else setTimeout(look, 20);
+  };
+  look();
+})
+"""
+_KEYS: Mapping[str, tuple[str, int]] = {
+    "ArrowDown": ("ArrowDown", 40), "ArrowLeft": ("ArrowLeft", 37), "ArrowRight": ("ArrowRight", 39),
+    "ArrowUp": ("ArrowUp", 38), "End": ("End", 35), "Enter": ("Enter", 13), "Escape": ("Escape", 27),
+    "Home": ("Home", 36), "PageDown": ("PageDown", 34), "PageUp": ("PageUp", 33), "Tab": ("Tab", 9),
+}  # fmt: skip
+_TEXTS = {"Enter": "\r"}
+
+
+def chromium() -> str:
+    """The path of a Chromium; skips the test where none is installed."""
+    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("Chromium is not installed (Debian: chromium): pages cannot be tried in a browser.")
+    return found
+
+
+class ScriptError(AssertionError):
+    """A script in the page failed."""
+
+
+class Browser:
+    """A running Chromium with a profile of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], commands: int, answers: int, profile: str) -> None:
+        self._process = process
+        self._commands = commands
+        self._profile = profile
+        self._changed = threading.Condition()
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._listeners: dict[str, Callable[[str, dict[str, Any]], None]] = {}
+        self._number = 0
+        self._gone = False
+        self._reader = threading.Thread(target=self._read, args=(answers,), daemon=True)
+        self._reader.start()
+
+    @classmethod
+    def start(cls, *flags: str) -> Self:
+        """Start it; skips the test where there is none."""
+        program = chromium()
+        profile = tempfile.mkdtemp(prefix="browser-")
+        pipes = [_high(end) for pair in (os.pipe(), os.pipe()) for end in pair]
+        commands_in, commands, answers, answers_out = pipes
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", _LAUNCH, str(commands_in), str(answers_out)),
+                *(program, *_FLAGS, f"--user-data-dir={profile}", *flags, "about:blank"),
+            ],
+            pass_fds=(commands_in, answers_out),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(commands_in)
+        os.close(answers_out)
+        return cls(process, commands, answers, profile)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self, url: str = "about:blank", *, width: int = 1280, height: int = 800) -> "Tab":
+        """A tab with a browsing context of its own: no cookies, storage or cache of any other."""
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        tab = Tab(self, session, target)
+        self._listeners[session] = tab.hear
+        for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
+            tab.call(f"{domain}.enable")
+        tab.resize(width, height)
+        if url != "about:blank":
+            tab.go(url)
+        return tab
+
+    def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """The result of a command of the DevTools protocol."""
+        with self._changed:
+            self._number += 1
+            number = self._number
+            command = {"id": number, "method": method, "params": parameters}
+            if session is not None:
+                command["sessionId"] = session
+            _write_all(self._commands, json.dumps(command).encode() + b"\0")
+            there = self._changed.wait_for(lambda: self._gone or number in self._answers, PATIENCE_S + 5)
+            assert there and number in self._answers, f"Chromium never answered {method}."
+            answer = self._answers.pop(number)
+        if "error" in answer:
+            raise ScriptError(f"{method}: {answer['error'].get('message')}")
+        result: dict[str, Any] = answer.get("result", {})
+        return result
+
+    def close(self) -> None:
+        """End it, and remove its profile."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        os.close(self._commands)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def _read(self, answers: int) -> None:
+        held = bytearray()
+        with os.fdopen(answers, "rb", buffering=0) as pipe:
+            while block := pipe.read(1 << 16):
+                held += block
+                *whole, rest = held.split(b"\0")
+                held = bytearray(rest)
+                for text in whole:
+                    self._take(json.loads(text))
+        with self._changed:
+            self._gone = True
+            self._changed.notify_all()
+
+    def _take(self, told: dict[str, Any]) -> None:
+        if "id" in told:
+            with self._changed:
+                self._answers[told["id"]] = told
+                self._changed.notify_all()
+        elif listener := self._listeners.get(told.get("sessionId", "")):
+            listener(told["method"], told.get("params", {}))
+
+
+class Tab:
+    """One page. `requests` are the URLs it asked for, `complaints` what the browser said was wrong."""
+
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
+        self._browser = browser
+        self._session = session
+        self._target = target
+        self._changed = threading.Condition()
+        self._loaded = 0
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """A command about this page."""
+        return self._browser.call(method, self._session, **parameters)
+
+    def go(self, url: str) -> None:
+        """Load a page, and wait until it and what it links to are there."""
+        before = self._loaded
+        if "errorText" in (told := self.call("Page.navigate", url=url)):
+            raise ScriptError(f"{url}: {told['errorText']}")
+        if told.get("loaderId"):  # else only what stands behind the # is another
+            with self._changed:
+                there = self._changed.wait_for(lambda: self._loaded > before, PATIENCE_S)
+            assert there, f"{url} never loaded."
+
+    def run(self, expression: str) -> Any:
+        """The value of an expression, or of what a promise comes to."""
+        told = self.call(
+            "Runtime.evaluate",
+            expression=expression,
+            awaitPromise=True,
+            returnByValue=True,
+            userGesture=True,
+        )
+        if "exceptionDetails" in told:
+            details = told["exceptionDetails"]
+            raise ScriptError(details.get("exception", {}).get("description") or details["text"])
+        return told["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression is true in the page."""
+        try:
+            self.run(_UNTIL % (PATIENCE_S * 1000, expression))
+        except ScriptError as error:
+            shown = self.run("document.body.innerText")[:1500]
+            raise AssertionError(f"{expression}: {error}\n{shown}\n{self.complaints}") from None
+
+    def text(self, selector: str) -> str:
+        """The text of the first element of a selector."""
+        return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+    def click(self, selector: str, *, place: int = 0) -> None:
+        """Click in the middle of an element, as a mouse would."""
+        self.wait_for(f"document.querySelectorAll({json.dumps(selector)})[{place}]")
+        x, y = self.run(
+            f"(() => {{ const e = document.querySelectorAll({json.dumps(selector)})[{place}];"
+            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.mouse(kind, x, y)
+
+    def mouse(self, kind: str, x: float, y: float, *, button: str = "left", buttons: int = 0) -> None:
+        """One event of the mouse: `mousePressed`, `mouseMoved`, `mouseReleased`."""
+        self.call(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=buttons, clickCount=1
+        )
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float], *, button: str = "left") -> None:
+        """Press, move and let go."""
+        self.mouse("mousePressed", *start, button=button, buttons=1)
+        self.mouse("mouseMoved", *end, button=button, buttons=1)
+        self.mouse("mouseReleased", *end, button=button)
+
+    def drop(self, files: Sequence[Path], x: float = 300, y: float = 300) -> None:
+        """Drop files on the page."""
+        data = {"items": [], "files": [str(path) for path in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        """Press a key: a name such as `ArrowDown`, or a character."""
+        code, number = _KEYS.get(key, ("", ord(key.upper()[0]) if len(key) == 1 else 0))
+        text = _TEXTS.get(key, key if len(key) == 1 else "")
+        told = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **told)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **told)
+
+    def resize(self, width: int, height: int, *, touch: bool = False) -> None:
+        """Give the page another size; `touch` makes it a phone's."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=touch,
+        )
+        self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
+
+    def prefer(self, scheme: str) -> None:
+        """Prefer `light` or `dark`."""
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
+        self.call("Emulation.setEmulatedMedia", features=features)
+
+    def download_into(self, folder: Path) -> None:
+        """Keep downloads there, under the names that they come with."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def screenshot(self, path: Path) -> None:
+        """A picture of what is in sight, as PNG."""
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def close(self) -> None:
+        """Close the tab."""
+        self._browser.call("Target.closeTarget", targetId=self._target)
+
+    def hear(self, method: str, told: dict[str, Any]) -> None:
+        """Take note of what the browser says of the page."""
+        if method == "Network.requestWillBeSent":
+            self.requests.append(told["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            details = told["exceptionDetails"]
+            self.complaints.append(details.get("exception", {}).get("description") or details["text"])
+        elif method == "Log.entryAdded" and told["entry"]["level"] == "error":
+            self.complaints.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
+        elif method == "Page.loadEventFired":
+            with self._changed:
+                self._loaded += 1
+                self._changed.notify_all()
+
+
+def _high(descriptor: int) -> int:
+    """The same end of a pipe under a number that is in nobody's way."""
+    other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
+    os.close(descriptor)
+    return other
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
