@@ -39,10 +39,14 @@ async def held(association: Association, context: Context, resource: Resource, l
     series = [resource.series] if resource.series is not None else []
     if not series:
         keys = {_STUDY: resource.study, _SERIES: ""}
-        answers = _answers(association, context, Level.SERIES, keys, limits)
-        series = [_uid(answer, _SERIES) async for answer in answers]
+        found: dict[str, None] = {}
+        async for answer in _answers(association, context, Level.SERIES, keys, limits):
+            found[_uid(answer, _SERIES)] = None
+            if len(found) > MOST:
+                raise _too_many()
+        series = list(found)
     expected: Expected = {}
-    for uid in dict.fromkeys(series):
+    for uid in series:
         keys = {_STUDY: resource.study, _SERIES: uid, _SOP_INSTANCE: resource.instance or "", _SOP_CLASS: ""}
         async for answer in _answers(association, context, Level.INSTANCE, keys, limits):
             instance = _uid(answer, _SOP_INSTANCE)
@@ -51,8 +55,12 @@ async def held(association: Association, context: Context, resource: Resource, l
                 key = InstanceKey(resource.study, uid, instance)
                 expected[key] = sop_class if is_uid(sop_class) else ""
             if len(expected) > MOST:
-                raise TooMany(f"A retrieval may have {MOST} instances at most.")
+                raise _too_many()
     return expected
+
+
+def _too_many() -> TooMany:
+    return TooMany(f"A retrieval may have {MOST} instances at most.")
 
 
 async def _answers(

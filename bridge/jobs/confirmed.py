@@ -26,7 +26,9 @@ class Confirmed:
         digest = _digest(ordered)
         size = (len(ordered) + 7) // 8
         if digest != self._digest or len(self._bits) != size:
-            self._digest, self._bits = digest, bytearray(size)
+            # In this order: a record that is made meanwhile must not have these bits for that list.
+            self._bits = bytearray(size)
+            self._digest = digest
         self._places = {key: place for place, key in enumerate(ordered)}
         return frozenset(
             key for key, place in self._places.items() if self._bits[place >> 3] >> (place & 7) & 1

@@ -34,6 +34,7 @@ _MEANING: Mapping[int, str] = {
 class Fetch:
     """The retrieval of one resource, and its part in the counts of the job.
 
+    `last` says that no other resource of the job comes after it: only then is known how much remains.
     `known` says that the peer told what it has; only then is it sure that nothing is missing. `status` is
     that of the last final response, `why` what else ended it.
     """
@@ -41,6 +42,7 @@ class Fetch:
     job: Job
     peer: Peer
     resource: Resource
+    last: bool = True
     expected: Expected = field(default_factory=dict)
     known: bool = False
     status: int = statuses.PENDING
@@ -49,6 +51,7 @@ class Fetch:
     _warned: set[str] = field(default_factory=set)
     _refused: dict[str, int] = field(default_factory=dict)
     _failed: list[str] = field(default_factory=list)
+    _failures: int = 0
     _instances: frozenset[str] = frozenset()
     _last: Progress | None = None
     _before: tuple[int, int] = (0, 0)
@@ -82,6 +85,11 @@ class Fetch:
         return bool(self._arrived) or (last is not None and last.completed + last.warning > 0)
 
     @property
+    def failed(self) -> frozenset[str]:
+        """The instances that the peer could not send, by its last word."""
+        return frozenset(self._failed)
+
+    @property
     def went_well(self) -> bool:
         """Whether the peer has ended the retrieval without a failure, or with some."""
         return self.status in _SOME
@@ -111,6 +119,7 @@ class Fetch:
         if not progress.pending:
             self.status = progress.status
             self._failed = failed
+        self._failures = progress.failed
         if moving:
             self._last = progress
         self._settle(progress.remaining)
@@ -118,7 +127,7 @@ class Fetch:
     def believe(self) -> None:
         """Take the peer's word, where the archive cannot be asked what it has."""
         if self.known and self.went_well:
-            self.have(self._instances.difference(self._failed))
+            self.have(self._instances - self.failed)
 
     def end(self) -> None:
         """Nothing more comes: what is missing has failed."""
@@ -132,12 +141,11 @@ class Fetch:
         for uid in named:
             failure = Failure(self.resource.study, series, uid, self._reason(uid))
             self.job.fail(failure, counted=False)
-        if self._last is not None:
-            self.job.counts.failed += max(0, self._last.failed - len(named))
+        self.job.counts.failed += max(0, self._failures - len(named))
         if not named and not (self.came and self.went_well):
             what = self._reason("") if not self.went_well else "The peer had nothing to send."
             self.job.fail(Failure.of(self.resource, what), counted=False)
-        self.job.counts.remaining = 0
+        self.job.counts.remaining = 0 if self.last else None
 
     def _reason(self, instance: str) -> str:
         if instance in self._refused:
@@ -159,7 +167,7 @@ class Fetch:
         counts = self.job.counts
         counts.completed = self._before[0] + completed
         counts.warning = self._before[1] + warning
-        counts.remaining = remaining
+        counts.remaining = remaining if self.last else None
 
 
 class Inbox:

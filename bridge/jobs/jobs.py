@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bridge.jobs.job import Job, Kind, State
@@ -34,13 +34,24 @@ class Jobs:
     """Jobs in the order in which they came; they outlast the program in `shelf`. Used on one loop."""
 
     def __init__(
-        self, settings: JobSettings, peers: Peers, shelf: Shelf, errands: Mapping[Kind, Errand]
+        self,
+        settings: JobSettings,
+        peers: Peers,
+        shelf: Shelf,
+        errands: Mapping[Kind, Errand],
+        *,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """What is left of an earlier run goes on once `ready` returns: the archive may start beside us."""
         self._settings = settings
         self._peers = peers
         self._shelf = shelf
         self._errands = errands
         self._jobs: dict[str, Job] = {}
+        self._ready = ready
+        self._open = False
+        self._waiting: asyncio.Task[None] | None = None
+        self._unkept: set[str] = set()  # no promise yet: on their way to the disk
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -56,11 +67,17 @@ class Jobs:
         for job in left:
             job.state = State.QUEUED
         await self._forget_old_ones()
-        self._begin_next()
+        if left and self._ready is not None:
+            self._waiting = asyncio.create_task(self._begin_when(self._ready))
+        else:
+            self._open = True
+            self._begin_next()
 
     async def stop(self) -> None:
         """Stop working; what is not over goes on when the program is started again."""
+        self._open = False
         tasks, self._running = list(self._running.values()), {}
+        tasks += [self._waiting] if self._waiting is not None else []
         for task in tasks:
             task.cancel()
         if tasks:
@@ -72,17 +89,20 @@ class Jobs:
             raise Busy(f"{self._settings.queued} jobs wait already.", self._settings.retry_after_s)
         job = Job(kind, peer.name, tuple(resources))
         self._jobs[job.name] = job  # at once, so that others are counted with it
+        self._unkept.add(job.name)
         try:
             await self._shelf.put(job.name, job.record())
         except ShelfFull:
-            del self._jobs[job.name]
+            self._jobs.pop(job.name, None)
             raise Busy("There is no room for more jobs.", self._settings.retry_after_s) from None
         except StateUnavailable as error:
-            del self._jobs[job.name]
+            self._jobs.pop(job.name, None)
             log.error("job=%s not kept: %s", job.name, error)
             raise StoreUnavailable("The job cannot be kept on disk (ISTHMUS_BRIDGE_STATE).") from error
+        finally:  # also of a job for which nobody waits any more, which comes to the disk all the same
+            self._unkept.discard(job.name)
+            self._begin_next()
         log.info("job=%s kind=%s peer=%s resources=%d", job.name, kind, peer.name, len(resources))
-        self._begin_next()
         return job
 
     def all(self) -> list[Job]:
@@ -103,6 +123,8 @@ class Jobs:
         """
         job = self.find(name)
         if job.state.over:
+            if job.name in self._running:  # its end is being written down, and would come after this one
+                await asyncio.wait([self._running[job.name]])
             await self._forget(job)
             return None
         if not job.cancelled.is_set():
@@ -120,13 +142,20 @@ class Jobs:
 
     # Work.
 
+    async def _begin_when(self, ready: Callable[[], Awaitable[None]]) -> None:
+        await ready()
+        self._open = True
+        self._begin_next()
+
     def _begin_next(self) -> None:
         """Begin what waits, as far as there is room for it, first come first served."""
+        if not self._open:
+            return
         at_peer = Counter(self._jobs[name].peer for name in self._running)
         for job in self._jobs.values():
             if len(self._running) >= self._settings.running:
                 return
-            waits = job.state is State.QUEUED and job.name not in self._running
+            waits = job.state is State.QUEUED and job.name not in self._running and job.name not in self._unkept
             if waits and at_peer[job.peer] < self._most_at(job.peer):
                 at_peer[job.peer] += 1
                 self._running[job.name] = asyncio.create_task(self._work(job))

@@ -57,7 +57,7 @@ class Retrieving:
         for resource in job.resources:
             if job.cancelled.is_set():
                 return
-            await self._fetch(Fetch(job, peer, resource))
+            await self._fetch(Fetch(job, peer, resource, last=resource is job.resources[-1]))
 
     async def _fetch(self, fetch: Fetch) -> None:
         """One resource; again where the association was lost. What has not come in the end has failed."""
@@ -81,6 +81,8 @@ class Retrieving:
         """What `attempt` returns; it is made again where the peer cannot be reached, or is lost."""
         chosen = self._settings.jobs
         for left in reversed(range(chosen.tries)):
+            if fetch.job.cancelled.is_set():
+                return None
             try:
                 return await attempt(fetch)
             except (AssociationLost, UpstreamFailed) as error:
@@ -164,11 +166,12 @@ class Retrieving:
                     fetch.told(progress, failed_instances(progress.identifier, context), moving=True)
                     if fetch.job.cancelled.is_set():
                         break
-        # Whatever the peer counts, what counts here is what the archive has.
+        # Whatever the peer counts as sent, what counts here is what the archive has; but what the archive
+        # did not take from the peer may be there all the same, with other content (0111).
         if not fetch.known:
             return
         try:
-            fetch.have(await self._in_archive(fetch.resource))
+            fetch.have((await self._in_archive(fetch.resource)) - fetch.failed)
         except ArchiveError as error:
             log.info("job=%s not verified: %s", fetch.job.name, error)
             fetch.believe()

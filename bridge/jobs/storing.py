@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bridge import scu
-from bridge.archive.listing import listed
+from bridge.archive.listing import MOST, listed
 from bridge.archive.remote import RemoteArchive
 from bridge.archive.retrieving import Objects
 from bridge.jobs.job import Failure, Job
@@ -15,7 +15,7 @@ from bridge.sending.links import DestinationLink
 from bridge.sending.routes import Listed, bundles
 from bridge.sending.tally import Outcome, Tally
 from bridge.settings import BridgeSettings
-from service.dicom.errors import UpstreamFailed
+from service.dicom.errors import TooMany, UpstreamFailed
 from service.dicom.resource import InstanceKey, Level, Resource
 from service.dicom.retrieval import Wanted
 
@@ -32,16 +32,18 @@ class Storing:
     async def run(self, job: Job, peer: Peer) -> None:
         """Send what `job` names and is not sent yet. Raises what searches in the archive raise."""
         found = await self._found(job)
+        if job.cancelled.is_set():  # before all of them were known
+            return
         confirmed = await asyncio.to_thread(job.confirmed.plan, found)
         job.counts.completed += len(confirmed)
         left = [one for key, one in found.items() if key not in confirmed]
         job.counts.remaining = len(left)
-        if not left or job.cancelled.is_set():
+        if not left:
             return
         delivery = Delivery(
             self._objects,
             self._retrieve,
-            JobTally(job, left),
+            JobTally(job, len(left)),
             Manner(
                 transcode=peer.transcode,
                 prefer=peer.prefer_syntax,
@@ -71,6 +73,8 @@ class Storing:
                 break
             instances = await listed(self._archive, wanted)
             found.update((one.key, one) for one in instances)
+            if len(found) > MOST:
+                raise TooMany(f"A job may send {MOST} instances at most.")
             had = {one.key.instance for one in instances}
             for one in resources:
                 if one.instance not in had if one.instance is not None else not had:
@@ -82,17 +86,13 @@ class Storing:
 class JobTally(Tally):
     """The counts of a delivery, as those of a job."""
 
-    def __init__(self, job: Job, instances: Sequence[Listed]) -> None:
-        super().__init__(len(instances))
+    def __init__(self, job: Job, instances: int) -> None:
+        super().__init__(instances)
         self._job = job
-        self._keys: dict[str, list[InstanceKey]] = {}
-        for one in instances:
-            self._keys.setdefault(one.key.instance, []).append(one.key)
 
-    def count(self, instance: str, result: Outcome, reason: str = "") -> None:
+    def count(self, key: InstanceKey, result: Outcome, reason: str = "") -> None:
         """Note what became of one instance; it is confirmed if it was stored."""
-        super().count(instance, result, reason)
-        key = self._keys[instance].pop()
+        super().count(key, result, reason)
         if result is Outcome.FAILED:
             self._job.fail(Failure.of(key, reason))
         else:

@@ -175,13 +175,13 @@ class Delivery:
     def _count(self, one: Listed, status: int) -> None:
         result = outcome(status)
         del self._left[one.key]
-        self._tally.count(one.key.instance, result, f"The peer answered {status:04X}H.")
+        self._tally.count(one.key, result, f"The peer answered {status:04X}H.")
         if result is Outcome.FAILED:
             self._log(one, f"status={status:04X}")
 
     def _fail(self, one: Listed, error: ArchiveError) -> None:
         del self._left[one.key]
-        self._tally.count(one.key.instance, Outcome.FAILED, str(error))
+        self._tally.count(one.key, Outcome.FAILED, str(error))
         self._log(one, f"error={type(error).__name__} {error}")
 
     def _log(self, one: Listed, reason: str) -> None:

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Mapping
 
 from bridge.upper.command import Tag
+from service.dicom.resource import InstanceKey
 
 _SUCCESS = 0x0000
 _WARNINGS = frozenset((0x0001, 0x0107, 0x0116))  # PS3.7 C.5
@@ -37,7 +38,7 @@ class Tally:
     def failed(self) -> int:
         return len(self.failures)
 
-    def count(self, instance: str, result: Outcome, reason: str = "") -> None:
+    def count(self, key: InstanceKey, result: Outcome, reason: str = "") -> None:
         """Note what became of one instance, and `reason` why it failed."""
         self.remaining -= 1
         if result is Outcome.COMPLETED:
@@ -45,7 +46,7 @@ class Tally:
         elif result is Outcome.WARNING:
             self.warning += 1
         else:
-            self.failures.append(instance)
+            self.failures.append(key.instance)
 
     def counts(self, *, remaining: bool) -> Mapping[Tag, int]:
         """The elements of a response; the remaining ones stand in pending and cancel ones only."""

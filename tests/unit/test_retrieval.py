@@ -87,8 +87,8 @@ def test_a_status_is_an_outcome(status: int, expected: Outcome):
 
 def test_counts_tell_what_remains_only_where_it_may_stand():
     tally = Tally(4)
-    tally.count("1.1", Outcome.COMPLETED)
-    tally.count("1.2", Outcome.FAILED)
+    tally.count(InstanceKey("1", "1", "1.1"), Outcome.COMPLETED)
+    tally.count(InstanceKey("1", "1", "1.2"), Outcome.FAILED)
 
     assert tally.counts(remaining=False) == {Tag.COMPLETED: 1, Tag.FAILED: 1, Tag.WARNING: 0}
     assert tally.counts(remaining=True)[Tag.REMAINING] == 2

@@ -60,7 +60,12 @@ def connect(application: Answers) -> Iterator[Callable[[], socket.socket]]:
     """Clients of a running server, whose kernels take little at a time."""
     listener = serving.listening_socket(Settings(port=0))
     config = uvicorn.Config(
-        application, http=serving.BoundedHttp, loop="uvloop", lifespan="off", log_config=None, access_log=False
+        application,
+        http=serving.BoundedHttp,
+        loop="uvloop",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
