@@ -27,6 +27,9 @@ format: .venv/.dev           ## let ruff put the code in order
 bench: .venv/.dev            ## ratios against named baselines, printed
 	$(BIN)/python -m tests.bench $(ARGS)
 
+bench-scale: .venv/.dev      ## the same on an index of ten million instances: an hour, and 50 GB
+	$(BIN)/python -m tests.bench.scale $(ARGS)
+
 image: .venv/.dev            ## build the Dockerfile without an engine, and try what comes of it
 	.ci/image $(FOLDER)
 

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from bridge import heap
+from bridge.archive.presence import arrival
 from bridge.archive.remote import RemoteArchive
 from bridge.commitment.commitments import Commitments
 from bridge.commitment.holdings import search_of
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingError as error:
         sys.stderr.write(f"bridge: {error}\n")
         return 2
-    make_room(settings.limits)
+    make_room(settings)
     heap.keep()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(settings, state, options.leash))
@@ -150,7 +152,8 @@ def _jobs(settings: BridgeSettings, state: StateFolder, archive: RemoteArchive) 
         Kind.RETRIEVE: Retrieving(archive, Store(archive), settings),
     }
     shelf = state.shelf("jobs", most=settings.jobs.most)
-    return Jobs(settings.jobs, settings.peers, shelf, errands)
+    ready = partial(arrival, archive, within_s=settings.jobs.archive_s)
+    return Jobs(settings.jobs, settings.peers, shelf, errands, ready=ready)
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

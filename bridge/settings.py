@@ -150,6 +150,8 @@ class JobSettings:
     """Of a retrieval whose association is lost or not to be had."""
     try_again_s: float = 5.0
     """Between two of them."""
+    archive_s: float = 120.0
+    """For the archive to be there before jobs of an earlier run go on."""
 
     @property
     def most(self) -> int:

@@ -8,7 +8,9 @@ with Browser.start() as browser:
 """
 
 import base64
+import contextlib
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -17,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,6 +48,13 @@ _FLAGS = (
     "--hide-scrollbars",
     "--force-color-profile=srgb",
     "--mute-audio",
+)
+# For pages that draw by WebGL: here in software.
+SOFTWARE_WEBGL = (
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
 )
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 # Waits in the page itself, for whatever changes there; the timeout ends it where nothing ever does.
@@ -327,6 +337,25 @@ class Tab:
             with self._changed:
                 self._loaded += 1
                 self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def folder_served(folder: Path) -> Iterator[str]:
+    """The address of a server of what is in a folder, for pages of a test's own."""
+    handler = functools.partial(_Silent, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def _high(descriptor: int) -> int:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.archive.remote import RemoteArchive
+from bridge.archive.presence import status_of
 from bridge.control.house import House, answer, house
 from service.dicom.errors import ArchiveError
 from service.exposition import CONTENT_TYPE, Family, Sample, exposed
-
-_ACCEPT = {"Accept": "application/dicom+json"}
 
 
 async def alive(request: Request) -> Response:
@@ -41,7 +39,7 @@ async def _unreachable(here: House) -> str:
     """Why the archive cannot be used, empty if it can."""
     timeout_s = here.settings.control.archive_s
     try:
-        status = await here.dimse.run(_asked(here.archive), timeout_s=timeout_s)
+        status = await here.dimse.run(status_of(here.archive), timeout_s=timeout_s)
     except ArchiveError:
         return "The archive behind the bridge (ISTHMUS_ARCHIVE_URL) does not answer."
     if status in (401, 403):
@@ -49,13 +47,6 @@ async def _unreachable(here: House) -> str:
     if status >= 500 or status in (404, 410):
         return f"The archive behind the bridge (ISTHMUS_ARCHIVE_URL) answers {status}."
     return ""
-
-
-async def _asked(archive: RemoteArchive) -> int:
-    """The status of the smallest search; on the loop of the associations."""
-    incoming = await archive.open("/studies?limit=1", _ACCEPT)
-    incoming.close()
-    return incoming.status
 
 
 async def _jobs(here: House) -> Sequence[Family]:

@@ -1,11 +1,12 @@
 """One log line for each request to the bridge's HTTP, and a number for each route and status; no names."""
 
 import logging
-import secrets
 import time
 from collections.abc import MutableMapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.web.journal import identify
 
 _log = logging.getLogger("isthmus.control")
 
@@ -24,7 +25,7 @@ class Journal:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        identity = secrets.token_hex(6)
+        identity = identify(scope)
         status = 0
 
         async def noting(message: Message) -> None:

@@ -155,8 +155,8 @@ class Jobs:
         for job in self._jobs.values():
             if len(self._running) >= self._settings.running:
                 return
-            waits = job.state is State.QUEUED and job.name not in self._running and job.name not in self._unkept
-            if waits and at_peer[job.peer] < self._most_at(job.peer):
+            taken = job.name in self._running or job.name in self._unkept
+            if job.state is State.QUEUED and not taken and at_peer[job.peer] < self._most_at(job.peer):
                 at_peer[job.peer] += 1
                 self._running[job.name] = asyncio.create_task(self._work(job))
 

@@ -132,13 +132,15 @@ class Cache:
 
     def forget(self, resource: Resource) -> None:
         """Let go of what the PACS has no longer, or nobody reads; what is not here is let go of already."""
-        held = self.held(resource)
+        keys = {SeriesKey(one.key.study, one.key.series) for one in self.held(resource)}
+        if resource.series is not None:
+            keys.add(SeriesKey(resource.study, resource.series))
         try:
             self.archive.forget(resource)
         except NotFound:
-            return
-        for one in held:
-            self._uncount(SeriesKey(one.key.study, one.key.series), one.size)
+            pass
+        for key in keys:
+            self._recount(key)
 
     def make_room(self) -> None:
         """Let go of what is old, and of what was used longest ago while there is too much.
@@ -168,14 +170,16 @@ class Cache:
         self.writers.shutdown(wait=True, cancel_futures=True)
         self.archive.close()
 
-    def _uncount(self, key: SeriesKey, size_bytes: int) -> None:
+    def _recount(self, key: SeriesKey) -> None:
+        """Count a series by what is there: what was replaced meanwhile has been counted twice."""
         with self._guard:
+            there = sum(one.size for one in self.held(key.resource))
             kept = self._kept.get(key)
             if kept is None:
                 return
-            kept.size_bytes -= size_bytes
-            self._size_bytes -= size_bytes
-            if kept.size_bytes <= 0:
+            self._size_bytes += there - kept.size_bytes
+            kept.size_bytes = there
+            if not there:
                 del self._kept[key]
 
     def _count(self) -> None:
@@ -207,8 +211,8 @@ def _opened(folder: Path, web: Settings) -> ObjectArchive:
     )
     try:
         opened = folder / _OPENED
-        if opened.exists() and opened.read_text() != _this_boot():
-            log.warning("pacs cache begun anew folder=%s, the machine went down", folder.name)
+        if folder.exists() and (not opened.exists() or opened.read_text() != _this_boot()):
+            log.warning("pacs cache begun anew folder=%s, the machine may have gone down", folder.name)
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         opened.write_text(_this_boot())

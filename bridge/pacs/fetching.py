@@ -36,15 +36,29 @@ log = logging.getLogger("isthmus.pacs")
 
 _FEW = 16  # instances that are asked for by name rather than by their series
 _MOST_REMEMBERED = 1000  # series of which instances were asked for alone
+_ROUNDS = 4  # of a retrieval that breaks off, as long as each brings something
 
 
 @dataclass(slots=True)
 class _Run:
-    """A retrieval under way, and what waits for single instances of it."""
+    """A retrieval under way: what it has still to bring, and the series that it has brought."""
 
     resource: Resource
     task: "asyncio.Task[None]"
     missing: dict[SeriesKey, set[str]] = field(default_factory=dict)
+    settled: set[SeriesKey] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Round:
+    """How the retrievals of one attempt went: what went wrong, and whether one broke off.
+
+    `short` counts what did not come of series of which the PACS does not list the instances.
+    """
+
+    error: ArchiveError | None = None
+    broken: bool = False
+    short: dict[SeriesKey, int] = field(default_factory=dict)
 
 
 class Fetching:
@@ -76,10 +90,10 @@ class Fetching:
             return
         while not self._known.is_fresh(resource):
             covering = self._covering(resource)
-            if covering is not None and covering.resource != resource:
-                await self._until_series(resource, covering)
-            else:
+            if covering is None or covering.resource == resource:
                 await asyncio.shield(self._run(resource).task)
+                return
+            if await self._came_along(resource, covering):
                 return
 
     def refresh(self, resource: Resource) -> None:
@@ -122,15 +136,23 @@ class Fetching:
         for series in [key for key in self._waiting_series if key.study == resource.study]:
             _wake(self._waiting_series.pop(series))
 
-    async def _until_series(self, resource: Resource, run: _Run) -> None:
-        """Wait until a series is complete that comes with its study, or the study has come to its end."""
+    async def _came_along(self, resource: Resource, run: _Run) -> bool:
+        """Wait for a series that comes with its study: whether it is there; if not, it is to be seen again.
+
+        However long the study takes: the word of the PACS is as old as its retrieval.
+        """
         assert resource.series is not None
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting_series.setdefault(SeriesKey(resource.study, resource.series), []).append(waiter)
-        await waiter
-        if run.task.done() and not self._known.is_fresh(resource):
+        key = SeriesKey(resource.study, resource.series)
+        if key not in run.settled:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting_series.setdefault(key, []).append(waiter)
+            await waiter
+        if key in run.settled:
+            return True
+        if run.task.done():
             await run.task  # raises what went wrong
             raise NotFound("The PACS has no such series.")
+        return False
 
     async def _fetch(self, resource: Resource) -> None:
         """Bring what the PACS has of a study or series into the cache, and note what it has."""
@@ -147,6 +169,7 @@ class Fetching:
             return
         if resource.series is None:
             self._known.list_study(resource.study, found)
+        found = {key: self._known.list_series(key, told).instances for key, told in found.items()}
         for key in held.keys() - found.keys():
             await asyncio.to_thread(self._cache.forget, key.resource)
             self._known.forget(key)
@@ -172,7 +195,6 @@ class Fetching:
         self, key: SeriesKey, told: Instances, held: Mapping[str, str]
     ) -> Collection[str] | None:
         """What the cache lacks of a series, `None` for all that there may be; what is gone is let go of."""
-        self._known.list_series(key, told)
         if told is None:
             return None
         for instance in held.keys() - told.keys():
@@ -188,25 +210,48 @@ class Fetching:
     ) -> None:
         """Retrieve what is missing, and note what could not be had."""
         classes = {each for told in found.values() for each in (told or {}).values() if each}
-        error: ArchiveError | None = None
-        for wanted, keys in _plan(resource, found, missing):
-            counts = [missing[key] for key in keys]
-            expected = None if None in counts else sum(len(uids) for uids in counts if uids is not None)
-            outcome, trouble = await self._transferred(wanted, classes, expected)
-            error = trouble or (None if outcome.is_success else outcome.error()) or error
-        have = await self._held(resource)
+        have = held
+        for _ in range(_ROUNDS):
+            came = await self._round(resource, found, missing, classes)
+            before, have = have, await self._held(resource)
+            missing = {key: _left(told, have.get(key, {})) for key, told in found.items()}
+            if not came.broken or _count(have) <= _count(before):
+                break
+        error = came.error
         if error is not None and not isinstance(error, (StoreUnavailable, UpstreamTimeout)):
             have = await self._again(resource, found, have, classes) or have
         if not any(have.values()):
             raise error or NotFound("The PACS has sent nothing of what it lists.")
-        for key, told in found.items():
-            got = have.get(key, {})
-            self._complete(key, () if told is None else told.keys() - got.keys())
+        for key in found:
+            got, short = have.get(key, {}), came.short.get(key, 0)
+            self._known.settle(key, got, unnamed=short, broken=came.broken)
+            self._settled(key)
         lacking = self._known.lacking(resource)
         if lacking:
             log.warning("pacs peer=%s study=%s lacking=%d", self._line.peer.name, resource.study, lacking)
         if error is not None and lacking and all(have.get(k) == held.get(k) for k in found):
             raise error  # nothing came of all that was missing
+
+    async def _round(
+        self,
+        resource: Resource,
+        found: Mapping[SeriesKey, Instances],
+        missing: Mapping[SeriesKey, Collection[str] | None],
+        classes: Collection[str],
+    ) -> _Round:
+        """Ask once for all that is missing."""
+        came = _Round()
+        for wanted, keys in _plan(resource, found, missing):
+            counts = [missing[key] for key in keys]
+            expected = None if None in counts else sum(len(uids) for uids in counts if uids is not None)
+            outcome, trouble = await self._transferred(wanted, classes, expected)
+            came.error = trouble or (None if outcome.is_success else outcome.error()) or came.error
+            came.broken |= trouble is not None
+            short = max(outcome.short, 1 if trouble is not None else 0)
+            came.short |= {key: short for key in keys if found[key] is None and short}
+            if isinstance(trouble, (StoreUnavailable, UpstreamTimeout)):
+                break
+        return came
 
     async def _again(
         self,
@@ -219,7 +264,10 @@ class Fetching:
         lacking = {key: set(told or ()) - set(have.get(key, ())) for key, told in found.items()}
         if not any(lacking.values()):
             return None
-        told = await listed(self._line, resource, self._settings, classes=True)
+        try:
+            told = await listed(self._line, resource, self._settings, classes=True)
+        except ArchiveError:
+            return None
         for key, uids in lacking.items():
             classes = {each for uid, each in (told.get(key) or {}).items() if uid in uids and each}
             if uids and classes - set(known):
@@ -234,9 +282,11 @@ class Fetching:
         if not have:
             error = trouble or (None if outcome.is_success else outcome.error())
             raise error or NotFound(f"The PACS has no such {resource.level.name.lower()}.")
-        for key in have:
+        short = max(outcome.short, 1 if trouble is not None else 0)
+        for key, got in have.items():  # whichever it is that lacks something
             self._known.list_series(key, None)
-            self._complete(key)
+            self._known.settle(key, got, unnamed=short, broken=trouble is not None)
+            self._settled(key)
         if resource.series is None:
             self._known.list_study(resource.study, have)
 
@@ -255,6 +305,7 @@ class Fetching:
         except ArchiveError as error:
             await landing.drained()
             trouble = error
+        outcome.landed = landing.landed
         return outcome, landing.trouble or trouble
 
     def _landed(self, keys: Sequence[InstanceKey]) -> None:
@@ -271,8 +322,15 @@ class Fetching:
                         del run.missing[series]
                         self._complete(series)
 
-    def _complete(self, key: SeriesKey, lacking: Iterable[str] = ()) -> None:
-        self._known.complete(key, lacking)
+    def _complete(self, key: SeriesKey) -> None:
+        self._known.complete(key)
+        self._settled(key)
+
+    def _settled(self, key: SeriesKey) -> None:
+        """Let those have a series who wait for it."""
+        for run in self._runs.values():
+            if run.resource in (key.resource, Resource(key.study)):
+                run.settled.add(key)
         _wake(self._waiting_series.pop(key, ()))
 
     # Instances.
@@ -304,7 +362,7 @@ class Fetching:
                 continue
             if waited and listing is not None and key.instance in listing.lacking:
                 raise UpstreamFailed("The PACS lists this instance and could not send it.")
-            if await self._is_wanted_whole(series, listing):
+            if not waited and await self._is_wanted_whole(series, listing):
                 self._run(series.resource)
                 continue
             await self._once("single", resource, self._single(key, listing))
@@ -406,6 +464,14 @@ def _plan(
         else:
             plan.append((Wanted(key.resource), [key]))
     return plan
+
+
+def _left(told: Instances, have: Mapping[str, str]) -> Collection[str] | None:
+    return None if told is None else told.keys() - have.keys()
+
+
+def _count(have: Mapping[SeriesKey, Mapping[str, str]]) -> int:
+    return sum(map(len, have.values()))
 
 
 def _is_part(resource: Resource, of: Resource) -> bool:

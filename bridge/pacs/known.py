@@ -18,13 +18,27 @@ _MOST = 50_000
 class Listing:
     """The instances of a series by the word of the PACS: UIDs and classes; `None` where it lists none.
 
-    `complete` says that all of them are in the cache but for those `lacking`, which could not be had.
+    `complete` says that all of them are in the cache but for those `lacking` and `unnamed` others, which
+    could not be had. `unlisted` are those of `instances` that the PACS has sent and does not list.
     """
 
     instances: Mapping[str, str] | None
     at: float
     complete: bool = False
     lacking: frozenset[str] = frozenset()
+    unnamed: int = 0
+    unlisted: frozenset[str] = frozenset()
+
+    @property
+    def short(self) -> int:
+        """How many could not be had."""
+        return len(self.lacking) + self.unnamed
+
+    def repeats(self, instances: Mapping[str, str] | None) -> bool:
+        """Whether the PACS lists what it listed before."""
+        if instances is None or self.instances is None:
+            return instances is self.instances
+        return self.instances.keys() - self.unlisted == instances.keys()
 
 
 class Known:
@@ -69,15 +83,21 @@ class Known:
             keys: Iterable[SeriesKey] = (SeriesKey(resource.study, resource.series),)
         else:
             keys = self._studies.get(resource.study, (0.0, frozenset()))[1]
-        return sum(len(listing.lacking) for key in keys if (listing := self._series.get(key)) is not None)
+        return sum(listing.short for key in keys if (listing := self._series.get(key)) is not None)
 
     def list_series(self, key: SeriesKey, instances: Mapping[str, str] | None) -> Listing:
-        """Note what the PACS says of a series; what is in the cache is to be seen."""
+        """Note what the PACS says of a series; what is in the cache is to be seen.
+
+        What it has sent without listing it stays as long as it lists the same.
+        """
         _bounded(self._series)
-        before = self.listing(key)
+        recent = self.listing(key) is not None
+        before = self._series.get(key)
         listing = Listing(instances, self._clock())
-        if before is not None and before.complete and before.instances == instances and not before.lacking:
-            listing = replace(listing, complete=True)
+        if before is not None and before.repeats(instances):
+            listing = replace(listing, instances=before.instances, unlisted=before.unlisted)
+            if recent and before.complete and not before.short:
+                listing = replace(listing, complete=True)
         self._series[key] = listing
         return listing
 
@@ -86,11 +106,30 @@ class Known:
         _bounded(self._studies)
         self._studies[study] = (self._clock(), frozenset(keys))
 
-    def complete(self, key: SeriesKey, lacking: Iterable[str] = ()) -> None:
-        """Note that all of a series is in the cache but for what is `lacking`."""
+    def complete(self, key: SeriesKey) -> None:
+        """Note that all of a series is in the cache."""
         listing = self._series.get(key)
         if listing is not None:
-            self._series[key] = replace(listing, complete=True, lacking=frozenset(lacking))
+            self._series[key] = replace(listing, complete=True, lacking=frozenset(), unnamed=0)
+
+    def settle(self, key: SeriesKey, held: Mapping[str, str], *, unnamed: int = 0, broken: bool) -> None:
+        """Note that a retrieval has brought `held` of a series, classes by instance.
+
+        `unnamed` instances did not come of which the PACS does not say which they are. A `broken` one may
+        bring more when it is asked for again.
+        """
+        listing = self._series.get(key)
+        if listing is None:
+            return
+        lacking: frozenset[str] = frozenset()
+        instances, unlisted = listing.instances, listing.unlisted
+        if instances is not None:
+            lacking, unnamed = frozenset(instances.keys() - held.keys()), 0
+            unlisted |= held.keys() - instances.keys()
+            instances = {**held, **instances} if unlisted else instances
+        self._series[key] = Listing(
+            instances, listing.at, not (broken and (lacking or unnamed)), lacking, unnamed, unlisted
+        )
 
     def arrived(self, keys: Iterable[InstanceKey]) -> None:
         """Note instances that came just now."""

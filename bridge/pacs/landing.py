@@ -162,9 +162,22 @@ class Landing:
 
     async def _stream(self, begun: _Arrived, data: DataSet) -> int:
         """Write a large instance as it comes; the status."""
+        try:
+            outcomes, size = await self._streamed(begun, data)
+        except ArchiveError as error:
+            self.trouble = error
+            return statuses.store_status(error)
+        for outcome in outcomes:
+            self._cache.count(outcome, size)
+        self._note(outcomes)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        return refused[0].reason if refused else statuses.SUCCESS
+
+    async def _streamed(self, begun: _Arrived, data: DataSet) -> tuple[Sequence[Outcome], int]:
+        """What became of a large instance, and its size."""
         loop = asyncio.get_running_loop()
-        intake = self._cache.archive.intake(self._study)
         await loop.run_in_executor(self._cache.writers, self._cache.make_room)
+        intake = self._cache.archive.intake(self._study)
         intake.begin()
         size = 0
         blocks = begun.blocks
@@ -183,11 +196,7 @@ class Landing:
             raise
         finally:
             outcomes = await loop.run_in_executor(self._cache.writers, intake.finish)
-        for outcome in outcomes:
-            self._cache.count(outcome, size)
-        self._note(outcomes)
-        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
-        return refused[0].reason if refused else statuses.SUCCESS
+        return outcomes, size
 
     def _alive(self) -> None:
         self._moved.set()

@@ -69,12 +69,21 @@ class Wanted:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a retrieval ended: the final status, and the counts of sub-operations that the PACS tells."""
+    """How a retrieval ended: the final status, and the counts of sub-operations that the PACS tells.
+
+    `landed` counts the instances that can be read.
+    """
 
     status: int = _SUCCESS
     completed: int = 0
     failed: int = 0
     warning: int = 0
+    landed: int = 0
+
+    @property
+    def short(self) -> int:
+        """How many instances did not come, by the PACS's word on what it has to send."""
+        return max(self.failed, self.completed + self.warning + self.failed - self.landed)
 
     @property
     def is_success(self) -> bool:

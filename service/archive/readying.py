@@ -8,9 +8,9 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.dicom.errors import ArchiveError
 from service.dicom.resource import Resource
 from service.index.port import FEWEST, Bundles
 
@@ -61,13 +61,12 @@ class Readying:
         """So many instances came to `series`."""
         with self._changed:
             due = time.monotonic() + self._still_s
-            known = self._growing.get(series) or self._asked.pop(series, None)
-            waiting = known or _Waiting(due)
+            growing = self._growing.pop(series, None)
+            waiting = growing or self._asked.pop(series, None) or _Waiting(due)
             waiting.due = due
             waiting.came += count
             self._growing[series] = waiting
-            self._growing.move_to_end(series)
-            if known is None:
+            if growing is None:
                 self._entered(self._growing)
 
     def end(self) -> None:
@@ -90,11 +89,20 @@ class Readying:
 
     def _run(self) -> None:
         while (resource := self._next()) is not None:
-            begun = time.monotonic()
-            try:
-                self._bundles.fold(resource)
-            except ArchiveError as error:  # whoever asks for it next brings it here again
-                _log.warning("error=%s not made ready path=%s", type(error).__name__, resource.path)
+            for series in self._step(self._bundles.unready, resource) or ():
+                if self._ended:
+                    return
+                self._step(self._bundles.fold, series)
+
+    def _step[T](self, step: Callable[[Resource], T], resource: Resource) -> T | None:
+        """What `step` makes of `resource`, after a rest; `None` where it fails."""
+        begun = time.monotonic()
+        try:
+            return step(resource)
+        except Exception as error:  # whoever asks for it next brings it here again; others are made ready
+            _log.warning("error=%s not made ready path=%s", type(error).__name__, resource.path)
+            return None
+        finally:
             self._rest(_REST * (time.monotonic() - begun))
 
     def _next(self) -> Resource | None:

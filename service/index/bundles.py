@@ -6,6 +6,7 @@ from the rows. It is made beside the writers, by `fold`, and none of them ever w
 """
 
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,10 +19,12 @@ from service.index.port import FEWEST, Bundle, Documents
 
 FORM = 1
 """How contents are written; to be raised with any change of it: pods pass over what they cannot read."""
-_MOST_BYTES = 64 << 20  # of text; longer ones are streamed from the rows
+MOST_BYTES = 64 << 20
+"""Of text; longer ones are streamed from the rows."""
 _BLOCK = 64 << 10  # bytes: what is filled at once stays in the processor's cache, and in memory used before
 _LEVEL = 1  # as small as the default level, and faster
-_HEAD = struct.Struct("<I")  # the size of the layout, which stands between it and the text
+_SUM = struct.Struct("<I")  # the CRC-32 of all that follows
+_HEAD = struct.Struct("<4xI")  # behind it the size of the layout, which stands before the text
 
 type Document = tuple[bytes, str]
 
@@ -42,11 +45,22 @@ def pack_bundle(documents: Documents) -> Bundle:
         layout.append((told, [len(document) for document in members]))
         text = b",".join(members)
         size += len(text)
-        if size > _MOST_BYTES:
+        if size > MOST_BYTES:
             return Bundle(documents.generation, b"")
         packed.append(packing.compress(text))
     head = zstandard.ZstdCompressor(_LEVEL).compress(orjson.dumps(layout))
-    return Bundle(documents.generation, b"".join((_HEAD.pack(len(head)), head, *packed, packing.flush())))
+    content = bytearray().join((_HEAD.pack(len(head)), head, *packed, packing.flush()))
+    _SUM.pack_into(content, 0, _sum_of(content))
+    return Bundle(documents.generation, bytes(content))
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether `content` is that of a bundle as it was made: neither empty nor damaged since."""
+    return len(content) > _HEAD.size and _SUM.unpack_from(content) == (_sum_of(content),)
+
+
+def _sum_of(content: bytes | bytearray) -> int:
+    return zlib.crc32(memoryview(content)[_SUM.size :])
 
 
 def _gathered(documents: Iterable[Document]) -> Iterator[tuple[list[bytes], str]]:
@@ -66,7 +80,7 @@ def _gathered(documents: Iterable[Document]) -> Iterator[tuple[list[bytes], str]
 
 @dataclass(frozen=True, slots=True)
 class BundledDocuments:
-    """The documents of a series that has a bundle."""
+    """The documents of a series that has a bundle, whose `content` is whole."""
 
     generation: str
     count: int
@@ -130,7 +144,7 @@ class Unfolded(Protocol):
         ...
 
     def unready(self, resource: Resource) -> list[Resource]:
-        """The series of `resource` that are worth a bundle and have none of their present generation."""
+        """As `Bundles.unready`."""
         ...
 
     def keep(self, series: Resource, bundle: Bundle) -> bool:

@@ -8,6 +8,8 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import orjson
 import zstandard
@@ -84,7 +86,9 @@ class PackedDocuments:
         return max(Counter(series for series, *_ in self.rows).values(), default=0)
 
     def blocks(self) -> Iterator[tuple[bytes, str]]:
-        return in_blocks(self)
+        # Each series for itself, as its bundle has it: what a coding makes of blocks depends on their ends.
+        for _, rows in groupby(self.rows, itemgetter(0)):
+            yield from in_blocks(PackedDocuments(self.generation, list(rows), self.dictionaries))
 
     def __iter__(self) -> Iterator[tuple[bytes, str]]:
         current, reader = -1, zstandard.ZstdDecompressor()

@@ -29,7 +29,7 @@ from service.dicom.resource import InstanceKey, Level, Resource
 from service.dicom.sorting import total_order
 from service.index.answers import COUNTED, Hit, Writer, needs_document, page
 from service.index.bookmarks import Bookmarks
-from service.index.bundles import BundledDocuments, JoinedDocuments, fold, in_blocks
+from service.index.bundles import MOST_BYTES, BundledDocuments, JoinedDocuments, fold, in_blocks
 from service.index.documents import generation, new_era, parse
 from service.index.ordering import Place, sort_key
 from service.index.port import FEWEST, Added, Answer, Bundle, Documents, OnDuplicate, Outcome
@@ -203,7 +203,6 @@ class MemoryIndex:
         return fold(self, resource)
 
     def unready(self, resource: Resource) -> list[Resource]:
-        """The series of `resource` that are worth a bundle and have none of their present generation."""
         with self._guard:
             rows = self._within(resource)
             bundles = dict(self._bundles)
@@ -211,7 +210,8 @@ class MemoryIndex:
         for key, some in groupby(rows, _series_of):
             members, bundle = list(some), bundles.get(key)
             current = self._generation(members)
-            if len(members) >= FEWEST and (bundle is None or bundle.generation != current):
+            worth = len(members) >= FEWEST and sum(len(row.record.json) for row in members) <= MOST_BYTES
+            if worth and (bundle is None or bundle.generation != current):
                 found.append(Resource(*key))
         return found
 

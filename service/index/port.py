@@ -182,7 +182,7 @@ class Inventory(Protocol):
 
 
 class Bundles(Protocol):
-    """Documents of series made ready, which `Index.documents` gives where they are up to date.
+    """Documents of series made ready, which `Index.documents` gives where they are up to date and whole.
 
     They go with any instance of their series that is removed or replaced.
     """
@@ -193,6 +193,10 @@ class Bundles(Protocol):
 
     def keep(self, series: Resource, bundle: Bundle) -> bool:
         """Keep `bundle` if its generation is still that of `series`; whether it is kept."""
+        ...
+
+    def unready(self, resource: Resource) -> list[Resource]:
+        """The series of `resource` that are worth a bundle and have none that is up to date and whole."""
         ...
 
     def fold(self, resource: Resource) -> int:

@@ -99,7 +99,10 @@ class PostgresIndex:
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
             f" SET LOCAL statement_timeout = {max(int(statement_limit_s * 1000), 1)}"
         )
-        self._write = f"BEGIN; SET LOCAL lock_timeout = {max(int(lock_wait_s * 1000), 1)}"
+        self._write = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED;"
+            f" SET LOCAL lock_timeout = {max(int(lock_wait_s * 1000), 1)}"
+        )
         self._bookmarks = Bookmarks()
         self._sessions = Sessions(
             url,
@@ -226,7 +229,6 @@ class PostgresIndex:
         return fold(self, resource)
 
     def unready(self, resource: Resource) -> list[Resource]:
-        """The series of `resource` that are worth a bundle and have none of their present generation."""
         return self._sessions.carry_out(lambda session: self._snapshot(session).unready(resource))
 
     def _snapshot(self, session: Session) -> Snapshot:

@@ -1,7 +1,7 @@
 """Bundles in PostgreSQL: read by one statement, and kept without holding up those who add instances."""
 
 from service.dicom.resource import Resource
-from service.index.bundles import FORM, BundledDocuments
+from service.index.bundles import FORM, BundledDocuments, is_whole
 from service.index.documents import generation
 from service.index.port import Bundle
 from service.index.postgres_sessions import Session
@@ -23,7 +23,7 @@ _KEEP = (
     "INSERT INTO bundle (series, generation, form, content) VALUES (?, ?, ?, ?) ON CONFLICT (series)"
     " DO UPDATE SET generation = excluded.generation, form = excluded.form, content = excluded.content"
 )
-_WRITE = "BEGIN; SET LOCAL lock_timeout = '1s'"
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s'"
 
 
 def read(session: Session, series: Resource) -> Bundle | None:
@@ -33,9 +33,9 @@ def read(session: Session, series: Resource) -> Bundle | None:
 
 
 def ready_made(session: Session, era: int, series: Resource) -> BundledDocuments | None:
-    """The documents of `series` from its bundle, by one statement; `None` if none is up to date."""
+    """The documents of `series` from its bundle, by one statement; `None` if none is up to date and whole."""
     for tag, content, size, last, total in session.rows(_READY, (FORM, series.study, series.series)):
-        if content and tag == generation(era, size, last, int(total or 0)):
+        if tag == generation(era, size, last, int(total or 0)) and is_whole(content):
             return BundledDocuments(tag, size, content)
     return None
 

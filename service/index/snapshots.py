@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from service.dicom.resource import Resource
-from service.index.bundles import FORM, BundledDocuments, JoinedDocuments
+from service.index.bundles import FORM, MOST_BYTES, BundledDocuments, JoinedDocuments, is_whole
 from service.index.documents import PackedDocuments, generation
 from service.index.port import FEWEST, Documents
 from service.index.rows import GENERATION, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, scope
@@ -20,7 +20,10 @@ _SERIES = (
     " JOIN series e ON e.study = s.id LEFT JOIN bundle b ON b.series = e.id AND b.form = ?"
     " JOIN instance i ON i.series = e.id WHERE s.study_uid = ?"
 )
-_EACH = " GROUP BY e.id, b.series ORDER BY e.series_number ASC NULLS LAST, e.series_uid"
+_EACH = " GROUP BY e.id, b.series{having} ORDER BY e.series_number ASC NULLS LAST, e.series_uid"
+_ALL = _EACH.format(having="")
+# Those worth a bundle. What is too long for one although it is compressed is not even read to find that out.
+_WORTH_IT = _EACH.format(having=f" HAVING count(*) >= {FEWEST} AND sum(length(i.json)) <= {MOST_BYTES}")
 _CONTENTS = "SELECT series, content FROM bundle WHERE series"
 
 type _Rows = list[tuple[int, bytes, str, int]]
@@ -63,7 +66,8 @@ class Snapshot:
         if resource.instance is not None:
             return self.scattered(resource)
         every = self._series(resource)
-        ready = self._contents([one.row for one in every if one.bundle == self._tag([one])])
+        found = self._contents(self._current(every))
+        ready = {row: content for row, content in found.items() if is_whole(content)}
         if not ready:
             return self.scattered(resource)
         current = self._tag(every)
@@ -89,26 +93,29 @@ class Snapshot:
         return PackedDocuments(current, [row[:3] for row in rows], dictionaries)
 
     def unready(self, resource: Resource) -> list[Resource]:
-        """The series of `resource` that are worth a bundle and have none of their present generation."""
-        return [
-            Resource(resource.study, one.uid)
-            for one in self._series(resource)
-            if one.count >= FEWEST and one.bundle != self._tag([one])
-        ]
+        """As `Bundles.unready`."""
+        every = self._series(resource, _WORTH_IT)
+        found = self._contents(self._current(every))
+        # One without content says that there can be none.
+        ready = {row for row, content in found.items() if not content or is_whole(content)}
+        return [Resource(resource.study, one.uid) for one in every if one.row not in ready]
 
-    def _series(self, resource: Resource) -> list[_Series]:
+    def _series(self, resource: Resource, each: str = _ALL) -> list[_Series]:
         where, (study, *uids) = scope(Resource(resource.study, resource.series))
-        rows = self.rows(f"{_SERIES}{where}{_EACH}", (FORM, study, *uids))
+        rows = self.rows(f"{_SERIES}{where}{each}", (FORM, study, *uids))
         return [_Series(row, uid, count, last, int(total), tag) for row, uid, count, last, total, tag in rows]
 
     def _tag(self, series: Sequence[_Series]) -> str:
         count, total = sum(one.count for one in series), sum(one.total for one in series)
         return generation(self.era, count, max(one.last for one in series), total)
 
+    def _current(self, series: Iterable[_Series]) -> list[int]:
+        """Those whose bundle is up to date."""
+        return [one.row for one in series if one.bundle == self._tag([one])]
+
     def _contents(self, series: Sequence[int]) -> dict[int, bytes]:
-        """The bundles of `series` that have a content."""
-        rows = self.rows(f"{_CONTENTS} {self.among}", (self.listed(series),)) if series else []
-        return {row: content for row, content in rows if content}
+        """What the bundles of `series` hold."""
+        return dict(self.rows(f"{_CONTENTS} {self.among}", (self.listed(series),)) if series else [])
 
     def _rows(self, resource: Resource, without: Iterable[int] = ()) -> _Rows:
         where, bound = scope(resource)

@@ -157,7 +157,6 @@ class SqliteIndex:
         return fold(self, resource)
 
     def unready(self, resource: Resource) -> list[Resource]:
-        """The series of `resource` that are worth a bundle and have none of their present generation."""
         with self._links.lent() as link, link.reading() as connection:
             return self._snapshot(connection).unready(resource)
 

@@ -37,7 +37,7 @@ class Journal:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        identity = scope[_KEY] = _given(scope) or secrets.token_hex(6)
+        identity = identify(scope)
         status, received, sent, whole = 0, 0, 0, False
         head_s: float | None = None
         steps = steps_of(scope)
@@ -96,6 +96,12 @@ class Journal:
                 logged(steps),
                 "" if whole else " broken=true",
             )
+
+
+def identify(scope: Scope) -> str:
+    """Give the request the id that it came with, or one of its own; see `request_id`."""
+    identity = scope[_KEY] = _given(scope) or secrets.token_hex(6)
+    return identity
 
 
 def request_id(scope: Scope) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from urllib.parse import quote
 
 import apsw
 import psycopg
@@ -13,7 +14,7 @@ import pytest
 from service.dicom.errors import IndexUnavailable
 from service.dicom.record import InstanceRecord
 from service.dicom.resource import Resource
-from service.index import bundles
+from service.index import bundles, memory, snapshots
 from service.index.port import FEWEST, Bundle, Documents, FullIndex, OnDuplicate
 from service.index.postgres import PostgresIndex
 from service.index.sqlite import SqliteIndex
@@ -49,6 +50,12 @@ def ready(index: FullIndex, a_record: Builder) -> FullIndex:
     filled(index, a_record)
     assert index.fold(SERIES) == 1
     return index
+
+
+def bundle_of(index: FullIndex) -> Bundle:
+    bundle = index.read(SERIES)
+    assert bundle is not None
+    return bundle
 
 
 def is_ready(index: FullIndex, resource: Resource = SERIES) -> bool:
@@ -100,6 +107,7 @@ def test_a_study_takes_of_each_series_what_is_ready_in_their_order(
     assert (rows.scattered, made.scattered) == (FEWEST + 1, 2)
     assert (made.generation, made.count) == (rows.generation, rows.count)
     assert list(made) == list(rows)
+    assert list(made.blocks()) == list(rows.blocks())
     assert in_blocks(made) == one_by_one(rows)
     assert index.documents(Resource("1.1"), unless=rows.generation) is None
 
@@ -180,7 +188,7 @@ def test_a_kept_bundle_is_read_as_it_is(index: FullIndex, a_record: Builder) -> 
 def test_very_long_documents_stay_with_their_rows(
     index: FullIndex, a_record: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundles, "_MOST_BYTES", 3000)
+    monkeypatch.setattr(bundles, "MOST_BYTES", 3000)
     filled(index, a_record)
 
     index.fold(SERIES)
@@ -188,6 +196,22 @@ def test_very_long_documents_stay_with_their_rows(
     assert index.read(SERIES) == Bundle(documents_of(index).generation, b"")
     assert index.fold(SERIES) == 0
     assert documents_of(index).scattered == FEWEST
+
+
+def test_documents_that_are_too_long_as_they_are_kept_are_not_read(
+    index: FullIndex, a_record: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "MOST_BYTES", 3000)
+    monkeypatch.setattr(snapshots, "_WORTH_IT", snapshots._WORTH_IT.replace(str(64 << 20), "3000"))
+    noise = [random.Random(n).randbytes(400).hex() for n in range(FEWEST)]
+    index.add(
+        [a_record("1.1", "1.1.1", f"1.1.1.{n}", x00104000=noise[n]) for n in range(FEWEST)],
+        on_duplicate=REFUSE,
+    )
+
+    assert index.unready(SERIES) == []
+    assert index.fold(Resource("1.1")) == 0
+    assert index.read(SERIES) is None
 
 
 def test_answers_are_never_of_other_instances_than_their_generation_tells(
@@ -257,6 +281,40 @@ def test_a_bundle_in_a_form_that_is_not_known_is_passed_over(
     local.close()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-20],
+        lambda content: content[:3],
+        lambda content: content[:40] + b"\xff" + content[41:],
+        lambda content: content[:-5] + b"\0" + content[-4:],
+        lambda content: bytes(len(content)),
+    ],
+)
+def test_a_damaged_bundle_is_passed_over_and_made_anew(
+    pod: PostgresIndex,
+    postgres_url: str,
+    tmp_path: Path,
+    a_record: Builder,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    local = SqliteIndex(tmp_path / "index.db")
+    for index in (pod, local):
+        filled(index, a_record).fold(SERIES)
+    made = bundle_of(local).content
+    with psycopg.connect(postgres_url) as other:
+        other.execute("UPDATE bundle SET content = %s", (damage(made),))
+    apsw.Connection(str(tmp_path / "index.db")).execute("UPDATE bundle SET content = ?", (damage(made),))
+
+    for index in (pod, local):
+        for resource in (SERIES, Resource("1.1")):
+            documents = documents_of(index, resource)
+            assert (documents.scattered, len(list(documents))) == (FEWEST, FEWEST)
+            assert index.unready(resource) == [SERIES]
+        assert (index.fold(SERIES), is_ready(index)) == (1, True)
+    local.close()
+
+
 def test_programs_that_know_no_bundles_drop_them_with_instances(
     pod: PostgresIndex, postgres_url: str, tmp_path: Path, a_record: Builder
 ) -> None:
@@ -274,9 +332,13 @@ def test_programs_that_know_no_bundles_drop_them_with_instances(
     local.close()
 
 
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 def test_nothing_is_kept_behind_the_back_of_one_who_removes(
-    pod: PostgresIndex, postgres_url: str, a_record: Builder
+    postgres_url: str, a_record: Builder, isolation: str
 ) -> None:
+    """Also where the database does not isolate transactions as it usually does."""
+    option = quote(f" -c default_transaction_isolation={isolation.replace(' ', chr(92) + ' ')}")
+    pod = PostgresIndex(postgres_url + option)
     made = bundles.pack_bundle(documents_of(filled(pod, a_record)))
     waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%KEY SHARE OF e%'"
 
@@ -296,6 +358,7 @@ def test_nothing_is_kept_behind_the_back_of_one_who_removes(
 
         assert keeping.result(30) is False
     assert pod.read(SERIES) is None
+    pod.close()
 
 
 def test_who_adds_does_not_wait_for_one_who_keeps(

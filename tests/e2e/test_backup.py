@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,24 @@ def test_what_was_copied_is_there_after_the_restore(start, tmp_path):
     # then: all four are there, the one without a row too
     assert said
     assert there(start("serve", ISTHMUS_WORKERS="1").wait_ready()) == 4
+
+
+def test_a_copy_holds_the_promises_of_the_bridge_as_they_are_and_none_of_its_cache(tmp_path):
+    copy, _ = commands()
+    for name in ("objects/studies/1.2/1.3", "bridge/jobs", "bridge/commitments", "bridge/cache/pacs"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    sqlite3.connect(tmp_path / "data/index.db").close()
+    (tmp_path / "data/bridge/cache/pacs/object").write_bytes(b"large")
+    (tmp_path / "data/bridge/jobs/first.json").write_text("{}")
+    run(copy, tmp_path)
+    # when: a job is over and forgotten, and another one taken
+    (tmp_path / "data/bridge/jobs/first.json").rename(tmp_path / "data/bridge/jobs/second.json")
+    run(copy, tmp_path)
+    # then
+    kept = {
+        path.relative_to(tmp_path / "backup/bridge").as_posix() for path in tmp_path.glob("backup/bridge/*/*")
+    }
+    assert kept == {"jobs/second.json"}
 
 
 def test_a_copy_without_an_index_is_enough(start, tmp_path):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from service.dicom.syntaxes import ROOT as UIDS
+from tests import packages
 from tests.making import a_ct, a_data_set, a_file, add_pixels, new_uid
 from tests.reading import data_set
 
@@ -19,33 +19,13 @@ HERE = Path(__file__).with_name("js")
 J2K = UIDS + ".4.90"
 CODESTREAMS = [b"\xff\x4fone\xff\xd9", b"\xff\x4ftwo, longer\xff\xd9"]
 FRAMES = [bytes(range(32)), bytes(range(100, 132)), bytes(range(200, 232))]
-# What npm says where there is no network, or none that leads to its registry.
-_UNREACHABLE = (
-    *("ENOTFOUND", "EAI_AGAIN", "ENETUNREACH", "EHOSTUNREACH"),
-    *("ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENOTCACHED"),
-)
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of node's packages, those that the lock file names."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: the JavaScript client cannot be tried.")
-    folder = tmp_path_factory.mktemp("js")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, folder)
-    done = subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--fetch-retries=0", "--fetch-timeout=30000"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    if done.returncode and any(code in done.stderr for code in _UNREACHABLE):
-        pytest.skip("The registry of npm cannot be reached: the JavaScript client cannot be tried.")
-    assert done.returncode == 0, done.stderr
-    return folder / "node_modules"
+    with packages.or_skip():
+        return packages.installed(HERE, tmp_path_factory.mktemp("js"))
 
 
 @dataclass(frozen=True)

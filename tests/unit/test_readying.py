@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from queue import Queue
 
 import pytest
+from zstandard import ZstdError
 
 from service.archive import readying as module
 from service.archive.readying import Readying
@@ -19,20 +20,27 @@ A, B = Resource("1.1", "1.1.1"), Resource("1.2", "1.2.1")
 
 
 class Noted(MemoryIndex):
-    """An index that tells what is folded, before `then` is done."""
+    """An index that tells what is begun with, before `then` is done, and folds what is `found`."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         super().__init__()
-        self.folded: Queue[Resource] = Queue()
+        self.begun: Queue[Resource] = Queue()
+        self.found: list[Resource] = []
+        self.folded: list[Resource] = []
         self._then = then
 
-    def fold(self, resource: Resource) -> int:
-        self.folded.put(resource)
+    def unready(self, resource: Resource) -> list[Resource]:
+        self.begun.put(resource)
         self._then()
-        return super().fold(resource)
+        return self.found
+
+    def fold(self, resource: Resource) -> int:
+        self.folded.append(resource)
+        self._then()
+        return 0
 
     def next(self) -> Resource:
-        return self.folded.get(timeout=WAIT_S)
+        return self.begun.get(timeout=WAIT_S)
 
 
 @pytest.fixture
@@ -82,7 +90,7 @@ def test_a_series_to_which_few_instances_came_is_left_alone(begin: Begin, index:
     readying.came(B, FEWEST)
 
     assert index.next() == B
-    assert index.folded.empty()
+    assert index.begun.empty()
 
 
 def test_what_grows_is_not_made_ready_although_it_is_asked_for(begin: Begin, index: Noted) -> None:
@@ -93,13 +101,14 @@ def test_what_grows_is_not_made_ready_although_it_is_asked_for(begin: Begin, ind
     readying.asked(B)
 
     assert index.next() == B
-    assert index.folded.empty()
+    assert index.begun.empty()
 
 
-def test_an_index_that_does_not_answer_ends_nothing(begin: Begin, index: Noted) -> None:
+@pytest.mark.parametrize("error", [IndexUnavailable("It does not answer."), ZstdError("damaged row")])
+def test_what_cannot_be_made_ready_ends_nothing(begin: Begin, index: Noted, error: Exception) -> None:
     def fail() -> None:
         index._then = lambda: None
-        raise IndexUnavailable("It does not answer.")
+        raise error
 
     index._then = fail
     readying = begin(0.0, LATER_S)
@@ -141,7 +150,7 @@ def test_nothing_is_made_ready_after_the_end(begin: Begin, index: Noted) -> None
     readying.end()
     readying.asked(B)
 
-    assert index.folded.empty()
+    assert index.begun.empty()
     assert not any(thread.name == "ready metadata" for thread in threading.enumerate())
 
 
@@ -152,4 +161,38 @@ def test_its_end_waits_for_nothing_that_is_due_later(begin: Begin, index: Noted)
 
     readying.end()
 
-    assert index.folded.empty()
+    assert index.begun.empty()
+
+
+def test_what_is_asked_for_and_grows_is_forgotten_from_the_first_too(
+    begin: Begin, index: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST", 2)
+    readying = begin(LATER_S, LATER_S)
+
+    for number in range(5):
+        readying.asked(Resource("1.3", f"1.3.{number}"))
+        readying.came(Resource("1.3", f"1.3.{number}"), 1)
+
+    assert len(readying._growing) == 2
+
+
+def test_the_end_waits_for_one_series_of_a_study_only(begin: Begin, index: Noted) -> None:
+    ended = threading.Event()
+    ending = threading.Thread(target=lambda: readying.end())
+
+    def end() -> None:
+        ending.start()
+        while not readying._ended:
+            pass
+        ended.set()
+
+    index.found = [A, B]
+    index._then = lambda: end() if index.folded else None
+    readying = begin(0.0, LATER_S)
+    readying.asked(Resource("1.1"))
+    assert index.next() == Resource("1.1")
+    assert ended.wait(WAIT_S)
+    ending.join(WAIT_S)
+
+    assert index.folded == [A]

@@ -10,7 +10,7 @@ from bridge.upper.command import Tag
 from service.dicom.errors import BadKey
 from service.dicom.identifier import Identifier, Key
 from service.dicom.querying import Root
-from service.dicom.resource import Level
+from service.dicom.resource import InstanceKey, Level
 from service.dicom.retrieval import Wanted, read_wanted, relational
 
 LEVEL, PATIENT, STUDY, SERIES, INSTANCE = 0x00080052, 0x00100020, 0x0020000D, 0x0020000E, 0x00080018

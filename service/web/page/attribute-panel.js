@@ -48,17 +48,24 @@ export class AttributePanel {
     if (this.#shown === instance) return;
     this.#shown = instance;
     this.#asking?.abort();
-    this.#asking = new AbortController();
+    const asking = (this.#asking = new AbortController());
+    this.body.setAttribute("aria-busy", "true"); // what stands there is another's
     try {
       const [found, dictionary] = await Promise.all([
-        this.#archive.metadata({ study, series, instance }, [], this.#asking.signal),
+        this.#archive.metadata({ study, series, instance }, [], asking.signal),
         dictionaryOf(),
       ]);
+      if (this.#asking !== asking) return;
       this.#rows = flattened(found[0] ?? {}, dictionary);
+      this.body.removeAttribute("aria-busy");
       this.#list();
     } catch (error) {
+      if (this.#asking !== asking) return;
       this.#shown = "";
-      if (!isAbort(error)) fill(this.body, h("p", { class: "trouble", text: error.message }));
+      if (isAbort(error)) return;
+      this.#rows = [];
+      this.body.removeAttribute("aria-busy");
+      fill(this.body, h("p", { class: "trouble", text: error.message }));
     }
   }
 

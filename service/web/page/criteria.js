@@ -9,15 +9,26 @@ export const TEXTS = [
 ];
 
 export const MODALITIES = [
+  "BMD",
   "CR",
   "CT",
+  "DOC",
   "DX",
+  "ECG",
   "ES",
+  "IO",
+  "IVUS",
+  "KO",
   "MG",
   "MR",
   "NM",
+  "OP",
+  "OPT",
   "OT",
+  "PR",
   "PT",
+  "PX",
+  "REG",
   "RF",
   "RTDOSE",
   "RTPLAN",
@@ -28,6 +39,7 @@ export const MODALITIES = [
   "SR",
   "US",
   "XA",
+  "XC",
 ];
 
 export const PERIODS = [

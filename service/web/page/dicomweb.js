@@ -39,7 +39,7 @@ export class Dicomweb {
     });
     const told = response.headers.get("X-Total-Count");
     return {
-      matches: response.status === 204 ? [] : await response.json(),
+      matches: response.status === 204 ? [] : await contentOf(response),
       total: told === null ? null : Number(told),
       more: /additional results/.test(response.headers.get("Warning") ?? ""),
     };
@@ -52,7 +52,7 @@ export class Dicomweb {
       headers: { Accept: JSON_TYPE },
       signal,
     });
-    return response.json();
+    return contentOf(response);
   }
 
   /** What is at a URL, in one of the media types of `accept`. */
@@ -73,8 +73,8 @@ export class Dicomweb {
       [202, 409, 413],
     );
     const type = response.headers.get("Content-Type") ?? "";
-    const told = await response.json();
-    if (!type.startsWith(JSON_TYPE)) return [told.detail ?? "The file was refused."];
+    if (!response.ok && !type.startsWith(JSON_TYPE)) return [await refusalOf(response)];
+    const told = await contentOf(response);
     return [...values(told, "00081198"), ...values(told, "0008119A")].map(reason);
   }
 
@@ -109,17 +109,34 @@ async function reached(url, options) {
 }
 
 async function refusal(response) {
-  let detail = "";
+  return new Refusal(response.status, await refusalOf(response));
+}
+
+/** Why an answer is none: what the server says, or a proxy before it, which says it in pages of its own. */
+async function refusalOf(response) {
   try {
     const told = await response.json();
-    detail = told.detail ?? told.title ?? "";
-  } catch {
-    detail = "";
+    if (told.detail ?? told.title) return told.detail ?? told.title;
+  } catch (error) {
+    if (isAbort(error)) throw error;
   }
-  return new Refusal(
-    response.status,
-    detail || `The server answered ${response.status} ${response.statusText}.`,
-  );
+  return response.status === 413
+    ? "It is larger than the server takes."
+    : `The server answered ${response.status} ${response.statusText}.`;
+}
+
+async function contentOf(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw new Refusal(
+      response.status,
+      error instanceof SyntaxError
+        ? "What answered is no DICOMweb server. You may have to sign in again: load the page anew."
+        : "The answer broke off. Check the connection and try again.",
+    );
+  }
 }
 
 function pause(seconds, signal) {

@@ -47,3 +47,8 @@ export function bytes(size) {
 export function short(number) {
   return String(Math.round(number * 1e4) / 1e4);
 }
+
+/** Text that is put beside other text: what is written from right to left turns nothing around it. */
+export function isolated(text) {
+  return `\u2068${text}\u2069`;
+}

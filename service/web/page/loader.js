@@ -13,6 +13,7 @@ export class Loader {
   #failed = new Map();
   #under = new Map();
   #wanted = [];
+  #seen = null;
   #bytes = 0;
 
   constructor(count, load, { atOnce = 4, mostBytes = 256e6 } = {}) {
@@ -41,6 +42,8 @@ export class Loader {
   /** Somebody looks at `place`, going on in `direction` (1 or -1): load it and what comes next. */
   focus(place, direction = 1) {
     this.#failed.delete(place);
+    // What was looked at before stays on the screen until this is there.
+    if (this.#ready.has(this.#wanted[0])) this.#seen = this.#wanted[0];
     this.#wanted = this.#order(place, direction);
     const rank = new Map(this.#wanted.map((one, order) => [one, order]));
     for (const [other, abort] of this.#under) {
@@ -111,10 +114,11 @@ export class Loader {
   #keep(place, found) {
     this.#ready.set(place, found);
     this.#bytes += found.bytes;
-    // What is wanted last, or not at all any more, makes room; never what is looked at.
+    // What is wanted last, or not at all any more, makes room; never what is looked at, or on the screen.
     const rank = new Map(this.#wanted.map((one, order) => [one, order]));
-    while (this.#bytes > this.#mostBytes && this.#ready.size > 1) {
-      const others = [...this.#ready.keys()].filter((one) => one !== this.#wanted[0]);
+    while (this.#bytes > this.#mostBytes) {
+      const others = [...this.#ready.keys()].filter((one) => one !== this.#wanted[0] && one !== this.#seen);
+      if (!others.length) return;
       const last = others.reduce((worst, one) =>
         (rank.get(one) ?? Infinity) >= (rank.get(worst) ?? Infinity) ? one : worst,
       );

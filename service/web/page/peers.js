@@ -4,7 +4,7 @@ import { text, values } from "./attributes.js";
 import { does } from "./bridge.js";
 import { isAbort } from "./dicomweb.js";
 import { button, fill, h, icon, message } from "./dom.js";
-import { count, date, personName } from "./format.js";
+import { count, date, isolated, personName } from "./format.js";
 import { address, jobDialog } from "./sending.js";
 
 const MOST = 100;
@@ -123,9 +123,13 @@ function queryPage(house, name, signal) {
     field("StudyDate", "Study date", "date"),
     h("button", { type: "submit", class: "button primary" }, icon("search"), h("span", { text: "Query" })),
   );
+  let asking = null;
+  signal.addEventListener("abort", () => asking?.abort());
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    ask(house, name, keysOf(new FormData(form)), results, signal);
+    asking?.abort(); // an answer to what was asked before must not come after this one's
+    asking = new AbortController();
+    ask(house, name, keysOf(new FormData(form)), results, asking.signal);
   });
   return h(
     "section",
@@ -228,6 +232,6 @@ function table(house, name, matches) {
 }
 
 async function retrieve(house, name, resource, patient) {
-  const job = await jobDialog(house.bridge, "retrieve", name, [resource], `Retrieve ${patient} from ${name}`);
+  const job = await jobDialog(house.bridge, "retrieve", name, [resource], `Retrieve ${isolated(patient)} from ${name}`);
   if (job?.state === "done") location.hash = `#/studies/${resource.study}`;
 }

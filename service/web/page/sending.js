@@ -4,12 +4,12 @@ import { does } from "./bridge.js";
 import { dialog } from "./dialog.js";
 import { isAbort } from "./dicomweb.js";
 import { button, fill, h } from "./dom.js";
-import { count } from "./format.js";
+import { count, isolated } from "./format.js";
 
 /** Ask which peer `resource` is to be sent to, send it, and show how that goes. */
 export async function sendDialog(bridge, resource, title) {
   const box = h("div", { class: "choices" }, h("p", { class: "waiting", text: "Loading…" }));
-  const chosen = dialog(`Send ${title}`, (close) => {
+  const chosen = dialog(`Send ${isolated(title)}`, (close) => {
     choosePeer(bridge, box, close);
     return box;
   });

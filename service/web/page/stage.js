@@ -81,19 +81,23 @@ export class Stage {
     this.draw();
   }
 
+  /** Turn it clockwise by a quarter. */
   turn() {
     this.turns = (this.turns + 1) % 4;
     this.draw();
   }
 
+  /** Have left and right on the screen change places. */
   mirror() {
     this.mirrored = !this.mirrored;
+    this.turns = (4 - this.turns) % 4;
     this.draw();
   }
 
+  /** Have top and bottom on the screen change places. */
   upsideDown() {
     this.mirrored = !this.mirrored;
-    this.turns = (this.turns + 2) % 4;
+    this.turns = (6 - this.turns) % 4;
     this.draw();
   }
 

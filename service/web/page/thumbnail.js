@@ -8,12 +8,12 @@ const SIZE = 160;
 export function thumbnail(archive, resource, { size = SIZE, alt = "" } = {}) {
   const image = h("img", {
     class: "thumbnail",
+    loading: "lazy", // before the address, which some browsers fetch as soon as they have it
+    decoding: "async",
     src: archive.url(resource, `/thumbnail?viewport=${size},${size}`),
     alt,
     width: size,
     height: size,
-    loading: "lazy",
-    decoding: "async",
     draggable: "false",
   });
   image.addEventListener("error", () => image.classList.add("absent"), { once: true });

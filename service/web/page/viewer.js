@@ -1,23 +1,25 @@
 // The viewer of one series: images and what is done with them.
 
-import { text, values } from "./attributes.js";
+import { text } from "./attributes.js";
 import { AttributePanel } from "./attribute-panel.js";
 import { Cine } from "./cine.js";
+import { Corners } from "./corners.js";
 import { isAbort } from "./dicomweb.js";
 import { button, fill, h, icon, message } from "./dom.js";
-import { date, personName, short } from "./format.js";
+import { date, isolated, personName } from "./format.js";
 import { watch } from "./gestures.js";
-import { modalityValue, storedValue } from "./grey.js";
 import { Loader } from "./loader.js";
 import { presetsOf } from "./presets.js";
 import { aspectOf, loadSlot, rateOf, stackOf } from "./stack.js";
 import { Stage } from "./stage.js";
-import { instead } from "./without-picture.js";
+import { hasPicture, instead } from "./without-picture.js";
 import { thumbnail } from "./thumbnail.js";
 import { Toolbar } from "./toolbar.js";
 
 const MEMORY = (navigator.deviceMemory ?? 4) >= 4 ? 320e6 : 96e6;
 const LARGE_STEP = 10;
+const MOST_SIBLINGS = 200;
+const SCROLLING = [" ", "ArrowDown", "ArrowUp", "End", "Home", "PageDown", "PageUp"];
 
 /** Show a series, at one of its instances if the address names it; the function that ends it. */
 export function viewerView(house, main, [study, series, instance]) {
@@ -43,16 +45,16 @@ class Viewer {
   #inverted = false;
   #siblings = [];
   #pointed = null;
-  #shown = null;
+  #shown = null; // the frame on the screen, which stays until the next one is there, and its slot
+  #slot = null;
+  #told = null; // the slot of which something else than a picture is shown
 
   constructor(house, resource, instance) {
     this.#archive = house.archive;
     this.#resource = resource;
     this.#first = instance;
     this.canvas = h("canvas", { class: "viewport", role: "img", "aria-label": "Image", tabindex: "0" });
-    this.corners = Object.fromEntries(
-      ["nw", "ne", "sw", "se"].map((name) => [name, h("div", { class: `corner ${name}` })]),
-    );
+    this.corners = new Corners();
     this.over = h("div", { class: "over" }, h("p", { class: "waiting", text: "Loading…" }));
     this.slider = h("input", {
       type: "range",
@@ -69,9 +71,9 @@ class Viewer {
     this.toolbar = new Toolbar({
       window: (chosen) => this.setWindow(chosen),
       invert: () => this.invert(),
-      mirror: () => this.stage.mirror(),
-      turn: () => this.stage.turn(),
-      fit: () => this.stage.fit(),
+      mirror: () => this.#lie("mirror"),
+      turn: () => this.#lie("turn"),
+      fit: () => this.#lie("fit"),
       reset: () => this.reset(),
       panel: () => this.#togglePanel(),
     });
@@ -99,7 +101,7 @@ class Viewer {
         "div",
         { class: "body" },
         this.strip,
-        h("div", { class: "stage" }, this.canvas, Object.values(this.corners), this.over),
+        h("div", { class: "stage" }, this.canvas, this.corners.elements, this.over),
         this.panel.element,
       ),
       h(
@@ -128,17 +130,13 @@ class Viewer {
   async load() {
     const { signal } = this.#ending;
     try {
-      const listing = this.#archive.search(
-        `/studies/${this.#resource.study}/series`,
-        { limit: 200, includefield: "StudyDescription" },
-        signal,
-      );
-      const [stack, { matches }] = await Promise.all([
+      const [stack, siblings, [own]] = await Promise.all([
         stackOf(this.#archive, this.#resource, signal),
-        listing,
+        this.#seriesOf({ limit: MOST_SIBLINGS }),
+        this.#seriesOf({ SeriesInstanceUID: this.#resource.series }),
       ]);
-      this.#siblings = matches;
-      this.#series = matches.find((one) => text(one, "0020000E") === this.#resource.series) ?? {};
+      this.#siblings = siblings;
+      this.#series = own ?? {};
       this.#stack = stack;
     } catch (error) {
       if (!isAbort(error))
@@ -155,7 +153,7 @@ class Viewer {
     if (signal.aborted) return;
     this.#loader = new Loader(
       this.#stack.length,
-      (place, abort) => loadSlot(this.#archive, this.#stack[place], abort),
+      (place, abort) => this.#load(this.#stack[place], abort),
       { mostBytes: MEMORY },
     );
     this.#loader.onready = (place) => this.#arrived(place);
@@ -171,10 +169,20 @@ class Viewer {
         0,
       ),
     );
-    this.canvas.focus({ preventScroll: true });
+    (this.over.querySelector(".report") ?? this.canvas).focus({ preventScroll: true });
   }
 
   #series = {};
+
+  async #seriesOf(parameters) {
+    const path = `/studies/${this.#resource.study}/series`;
+    const asked = { ...parameters, includefield: "StudyDescription" };
+    return (await this.#archive.search(path, asked, this.#ending.signal)).matches;
+  }
+
+  async #load(slot, signal) {
+    return hasPicture(slot) ? loadSlot(this.#archive, slot, signal) : { bytes: 0 };
+  }
 
   /** Go to a place of the stack. */
   go(place) {
@@ -187,11 +195,11 @@ class Viewer {
     this.slider.setAttribute("aria-valuetext", `Image ${to + 1} of ${this.#stack.length}`);
     if (this.panel.open) this.panel.show(this.#stack[to]);
     const slot = this.#stack[to];
-    const other = instead(this.#archive, slot, this.#ending.signal);
-    if (other) {
-      this.stage.clear();
-      this.#shown = null;
-      this.#tell(other);
+    if (!hasPicture(slot)) {
+      if (this.#told === slot) return;
+      this.#clear();
+      this.#tell(instead(this.#archive, slot, this.#ending.signal));
+      this.#told = slot;
       return;
     }
     this.#loader.focus(to, direction);
@@ -218,11 +226,12 @@ class Viewer {
   /** Show the frame that is looked at, or say why it is not there. */
   #draw() {
     const slot = this.#stack[this.#at];
-    const frame = this.#loader?.peek(this.#at);
-    const failure = this.#loader?.failure(this.#at);
+    if (!slot || !hasPicture(slot)) return;
+    const frame = this.#loader.peek(this.#at);
+    const failure = this.#loader.failure(this.#at);
     this.element.classList.toggle("behind", !frame);
     if (failure) {
-      this.stage.clear();
+      this.#clear();
       this.#tell(
         message(
           "alert",
@@ -232,8 +241,9 @@ class Viewer {
         ),
       );
     } else if (frame) {
-      if (this.#shown && this.#shown !== frame) this.#shown.rest();
+      if (this.#shown !== frame) this.#shown?.rest();
       this.#shown = frame;
+      this.#slot = slot;
       this.stage.show(frame.draw(this.#window, this.#inverted), frame.width, frame.height, aspectOf(slot));
       this.#tell(null);
       this.toolbar.offer(
@@ -247,6 +257,15 @@ class Viewer {
     this.#tellCorners();
   }
 
+  /** Take the image off the screen, and all that is said of it. */
+  #clear() {
+    this.stage.clear();
+    this.#shown?.rest();
+    this.#shown = this.#slot = null;
+    this.element.classList.remove("behind");
+    this.corners.clear();
+  }
+
   #arrived(place) {
     if (place === this.#at) this.#draw();
   }
@@ -255,12 +274,14 @@ class Viewer {
   #next() {
     if (this.#stack.length < 2) return false;
     const next = (this.#at + 1) % this.#stack.length;
-    if (this.#loader.peek(this.#at) === undefined && !this.#loader.failure(this.#at)) return false;
+    const waited = hasPicture(this.#stack[this.#at]) && !this.#loader.failure(this.#at);
+    if (waited && this.#loader.peek(this.#at) === undefined) return false;
     this.go(next);
     return true;
   }
 
   #tell(content) {
+    this.#told = null;
     fill(this.over, content);
     this.over.hidden = content === null;
   }
@@ -278,10 +299,7 @@ class Viewer {
       },
       pan: (x, y) => this.stage.moveBy(x, y),
       scroll: (steps) => this.go(this.#at + steps),
-      fit: () => {
-        this.stage.fit();
-        this.#tellCorners();
-      },
+      fit: () => this.#lie("fit"),
       probe: (at) => {
         this.#pointed = at;
         this.#tellValue();
@@ -326,6 +344,7 @@ class Viewer {
       h("small", {
         text: [text(study, "00100020"), date(study, "00080020"), text(study, "0008103E")]
           .filter(Boolean)
+          .map(isolated)
           .join(" · "),
       }),
     );
@@ -353,59 +372,22 @@ class Viewer {
     this.strip.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
+  /** Have the image lie another way: `fit`, `actual`, `turn`, `mirror` or `upsideDown`. */
+  #lie(way) {
+    this.stage[way]();
+    this.#tellCorners();
+  }
+
   #tellCorners() {
-    const slot = this.#stack[this.#at];
-    if (!slot) return;
-    const { dataSet } = slot;
-    const shown = this.#shown;
-    const window = this.#window ?? shown?.ownWindow;
-    fill(
-      this.corners.nw,
-      lines(
-        personName(this.#series, "00100010"),
-        text(this.#series, "00100020"),
-        [date(this.#series, "00100030"), text(this.#series, "00100040")].filter(Boolean).join(" "),
-      ),
-    );
-    fill(
-      this.corners.ne,
-      lines(
-        text(this.#series, "00081030"),
-        text(this.#series, "0008103E"),
-        `Image ${text(dataSet, "00200013") || "–"}${slot.frames > 1 ? `, frame ${slot.frame} of ${slot.frames}` : ""}`,
-      ),
-    );
-    fill(
-      this.corners.sw,
-      lines(
-        shown?.ownWindow && window
-          ? `C ${short(Math.round(window.center * 10) / 10)}  W ${short(Math.round(window.width * 10) / 10)}${this.#inverted ? "  inverted" : ""}`
-          : "",
-        shown ? `${Math.round(this.stage.scale * 100)} %` : "",
-        text(dataSet, "00282110") === "01" ? "Lossy compression" : "",
-      ),
-    );
+    if (!this.#shown) return;
+    const own = this.#shown.ownWindow;
+    this.corners.tell(this.#slot, this.#series, this.stage, own && (this.#window ?? own), this.#inverted);
     this.#tellValue();
   }
 
-  /** Where the pointer is, and what is there. */
   #tellValue() {
-    const slot = this.#stack[this.#at];
-    const pixel = this.#pointed && this.#shown ? this.stage.pixelAt(this.#pointed) : null;
-    const location = slot ? text(slot.dataSet, "00201041") : "";
-    let value = "";
-    if (pixel && this.#shown.samples) {
-      const bits = this.#shown.samples[pixel.row * this.#shown.width + pixel.column];
-      value = short(modalityValue(this.#shown.grey.modality, storedValue(bits, this.#shown.slot.shape)));
-    }
-    const unit = value && slot ? String(values(slot.dataSet, "00281054")[0] ?? "") : "";
-    fill(
-      this.corners.se,
-      lines(
-        pixel ? `${pixel.column}, ${pixel.row}${value ? ` = ${value} ${unit}` : ""}` : "",
-        location ? `at ${short(Number(location))} mm` : "",
-      ),
-    );
+    if (!this.#shown) return;
+    this.corners.point(this.#slot, this.#shown, this.#pointed && this.stage.pixelAt(this.#pointed));
   }
 
   #toSeries(step) {
@@ -427,6 +409,7 @@ class Viewer {
         return;
     }
     if (event.target.closest("button") && [" ", "Enter"].includes(event.key)) return;
+    if (event.target.closest(".report, .attributes, video") && SCROLLING.includes(event.key)) return;
     const act = this.#keys()[event.key];
     if (!act) return;
     event.preventDefault();
@@ -452,14 +435,11 @@ class Viewer {
       "-": () => this.#actions().zoom(0.8, null),
       0: () => this.setWindow(null),
       i: () => this.invert(),
-      h: () => this.stage.mirror(),
-      v: () => this.stage.upsideDown(),
-      r: () => this.stage.turn(),
-      f: () => this.#actions().fit(),
-      a: () => {
-        this.stage.actual();
-        this.#tellCorners();
-      },
+      h: () => this.#lie("mirror"),
+      v: () => this.#lie("upsideDown"),
+      r: () => this.#lie("turn"),
+      f: () => this.#lie("fit"),
+      a: () => this.#lie("actual"),
       w: () => this.toolbar.choose("window"),
       z: () => this.toolbar.choose("zoom"),
       p: () => this.toolbar.choose("pan"),
@@ -471,8 +451,4 @@ class Viewer {
       ...presets,
     };
   }
-}
-
-function lines(...told) {
-  return told.filter(Boolean).map((line) => h("div", { text: line }));
 }

@@ -5,11 +5,15 @@ import { fill, h, icon, message } from "./dom.js";
 
 const WORDS = { document: "A document", other: "No image" };
 
-/** The content for an instance; null for an image. */
+/** Whether an instance is shown as a picture. */
+export function hasPicture({ kind }) {
+  return kind === "image" || kind === "state";
+}
+
+/** What is shown for an instance that has none. */
 export function instead(archive, slot, signal) {
   const { kind, study, series, instance } = slot;
   const place = archive.url({ study, series, instance }, "/rendered");
-  if (kind === "image" || kind === "state") return null;
   if (kind === "video") return h("video", { src: place, controls: true, playsinline: true, class: "video" });
   if (kind === "report") return report(archive, place, signal);
   const open =

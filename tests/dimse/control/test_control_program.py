@@ -1,5 +1,6 @@
 """`python -m bridge` with its HTTP: jobs outlast a kill, addresses that are taken or open are refused."""
 
+import json
 import os
 import queue
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.jobs.job import Job, Kind
 from bridge.settings import read_settings
+from service.dicom.resource import Resource
 from service.environment import SettingError
 from tests.dimse.control.controlled import Pacs, asked, counts, of, waited
 from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE, PATIENCE_S, a_uid
@@ -164,6 +167,29 @@ def test_a_retrieve_job_goes_on_after_a_kill(program, served, tmp_path):
 
     assert counts(job) == ("done", 0, 10, 0, 0)
     assert job["attempts"] == 2
+
+
+def test_a_job_that_was_left_waits_for_an_archive_that_starts_later(program, served, destination, tmp_path):
+    kept = an_object()
+    served.keep([kept.part10])
+    asked_for: list[str] = []
+
+    def not_yet(scope, number: int) -> int | None:
+        asked_for.append(scope["path"])
+        return 503 if asked_for.count("/dicom-web/studies") < 2 else None
+
+    served.trouble = not_yet
+    job = Job(Kind.STORE, "it", (Resource(kept.study),))
+    (tmp_path / "state/jobs").mkdir(parents=True)
+    (tmp_path / f"state/jobs/{job.name}.json").write_text(json.dumps(job.record()))
+    peer = destination([(CT_IMAGE, (EXPLICIT_LE,))])
+    given = {
+        "ISTHMUS_PEERS": peers_file(tmp_path, "DEST", peer.port),
+        "ISTHMUS_ARCHIVE_URL": served.url,
+    }
+    done = waited(f"{program(**given).url}/jobs/{job.name}", lambda told: told["state"] == "done")
+
+    assert counts(done) == ("done", 0, 1, 0, 0)
 
 
 def test_a_job_file_holds_uids_and_nothing_of_a_patient(program, served, destination, tmp_path):

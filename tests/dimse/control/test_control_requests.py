@@ -244,6 +244,19 @@ def test_it_is_not_ready_without_its_archive(start):
     assert bridge.ask("/healthz").status == 200
 
 
+def test_a_request_has_one_id_in_its_answer_and_in_each_line_of_the_log(start, caplog):
+    caplog.set_level("INFO")
+    bridge = start(Peer("gone", "GONE", "127.0.0.1", unused_port()))
+
+    answer = bridge.ask("/peers/gone/echo", "POST", X_Request_ID="asked-by.me")
+    own = bridge.ask("/peers", X_Request_ID="no id; of a log")
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert answer.headers["X-Request-ID"] == "asked-by.me"
+    assert len([line for line in lines if line.startswith("id=asked-by.me ")]) == 2
+    assert own.headers["X-Request-ID"].isalnum()
+
+
 def test_numbers_are_told_by_route_never_by_path(one_bridge):
     one_bridge.ask("/jobs/secret-name")
     one_bridge.ask("/secret-name")

@@ -142,17 +142,21 @@ def test_a_peer_without_queries_is_taken_at_its_word(start, offers):
     assert nothing["failures"] == [{"study": "1.2.3", "reason": "The peer had nothing to send."}]
 
 
-def test_what_the_archive_refuses_has_failed(start, served):
+@pytest.mark.parametrize("offers", [(FIND, GET), (FIND, MOVE)])
+def test_what_the_archive_refuses_has_failed(start, served, offers):
     study = a_study(3)
     served.keep(
         [an_object(700, study=study[1].study, series=study[1].series, instance=study[1].instance).part10]
     )
-    with Pacs(study) as pacs:
+    with Pacs(study, offers) as pacs:
         bridge = start(pacs.peer())
+        pacs.destinations["ISTHMUS"] = bridge.bridge.port
         job = bridge.done("retrieve", "pacs", of(study[0], "study"))
 
     assert counts(job) == ("failed", 0, 2, 0, 1)
-    assert job["failures"] == [{**of(study[1]), "reason": "The archive did not take it: 0111H."}]
+    (failure,) = job["failures"]
+    assert {**failure, "reason": ""} == {**of(study[1]), "reason": ""}
+    assert ("The archive did not take it: 0111H." if GET in offers else "B000H") in failure["reason"]
 
 
 def test_an_association_that_is_lost_is_made_again(start):
@@ -230,6 +234,60 @@ def test_a_job_that_is_ended_is_cancelled_at_the_peer(start, offers):
     assert running_job["remaining"] <= 40
     assert job["state"] == "cancelled"
     assert 0 < len(held(bridge, study[0].study)) < 40
+
+
+def test_a_job_that_is_ended_between_two_resources_is_not_done(start):
+    studies = [an_object(), an_object()]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(pacs: Pacs, number: int) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+
+    with Pacs(studies, (FIND, GET), sending=hold) as pacs:
+        bridge = start(pacs.peer())
+        path = bridge.submit("retrieve", "pacs", *(of(one, "study") for one in studies))
+        assert begun.wait(PATIENCE_S)
+        bridge.ask(path, "DELETE")
+        go_on.set()
+        job = bridge.wait(path)
+
+    assert (job["state"], job["remaining"]) == ("cancelled", None)
+    assert held(bridge, studies[1].study) == set()
+
+
+def test_a_job_that_is_ended_while_the_peer_is_queried_retrieves_nothing(start):
+    study = a_study(2)
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Pacs):
+        def _find(self, event):
+            begun.set()
+            assert go_on.wait(PATIENCE_S)
+            yield from super()._find(event)
+
+    with Slow(study, (FIND, GET)) as pacs:
+        bridge = start(pacs.peer())
+        path = bridge.submit("retrieve", "pacs", of(study[0], "study"))
+        assert begun.wait(PATIENCE_S)
+        bridge.ask(path, "DELETE")
+        go_on.set()
+        job = bridge.wait(path)
+
+    assert job["state"] == "cancelled"
+    assert [one for one in pacs.operations if one.startswith("get")] == []
+
+
+def test_a_peer_that_tells_of_too_many_series_is_not_believed_for_ever(start, monkeypatch):
+    monkeypatch.setattr("bridge.jobs.asking.MOST", 2)
+    study = a_uid()
+    with Pacs([an_object(study=study) for _ in range(3)], (FIND, GET)) as pacs:
+        bridge = start(pacs.peer())
+        job = bridge.done("retrieve", "pacs", {"study": study})
+
+    assert job["state"] == "failed"
+    assert "2 instances" in job["error"]
+    assert pacs.operations == ["find SERIES"]
 
 
 def test_a_peer_that_does_not_heed_the_cancel_loses_its_association(start):
