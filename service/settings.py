@@ -66,6 +66,7 @@ class Settings:
     store_threads: int = 8
     uploads: int = 512
     write_threads: int = 4
+    """That write objects while others arrive; without any, who takes an object in writes it too."""
     batch_instances: int = 100
     batch_bytes: int = 16 << 20
     durable: bool = True
@@ -146,8 +147,8 @@ def _ohif(environ: Mapping[str, str]) -> str:
     found = next((one for one in (Path(given), Path(given, "dist")) if (one / "index.html").is_file()), None)
     if given and found is None:
         raise SettingError(
-            f"ISTHMUS_OHIF must be the folder of an unpacked build of OHIF; {given!r} has no index.html, nor a "
-            "folder dist that has one."
+            f"ISTHMUS_OHIF must be the folder of an unpacked build of OHIF; {given!r} has no index.html, nor "
+            "a folder dist that has one."
         )
     return str(found) if given else ""
 

@@ -109,8 +109,7 @@ class Level:
         return (self.codestream(frame) for frame in range(1, self.across**2 + 1))
 
     def _decoded(self, down: int, across: int) -> Picture:
-        picture: Picture = imagecodecs.jpeg8_decode(self.codestream(down * self.across + across + 1))
-        return picture
+        return _decoded(self.number, down % 16, across % 16, self.slide.texture)
 
 
 @functools.cache
@@ -130,6 +129,12 @@ def _tile(level: int, down: int, across: int, texture: float) -> Picture:
 def _codestream(level: int, down: int, across: int, texture: float) -> bytes:
     picture = _tile(level, down, across, texture)
     return bytes(imagecodecs.jpeg8_encode(picture, level=90, subsampling="422"))
+
+
+@functools.cache
+def _decoded(level: int, down: int, across: int, texture: float) -> Picture:
+    picture: Picture = imagecodecs.jpeg8_decode(_codestream(level, down, across, texture))
+    return picture
 
 
 def _description(level: Level) -> dict[str, Any]:

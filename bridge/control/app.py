@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -56,7 +57,7 @@ def create_app(house: House) -> ASGIApp:
     cors = Cors(app, chosen.cors)
     own = Journal(cors, house.answered)
     every = own if house.faces is None else _Delegating(own, house.faces)
-    return Guard(every, cors, any_host=chosen.any_host)
+    return Guard(every, cors, partial(Journal, answered=house.answered), any_host=chosen.any_host)
 
 
 class _Delegating:

@@ -5,6 +5,7 @@ machine can reach it. A browser is such a program, and does what pages of any or
 """
 
 import re
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,20 +25,27 @@ class Guard:
     somebody else's that leads here makes a page of theirs one of the same origin (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, cors: Cors, *, any_host: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, cors: Cors, journal: Callable[[ASGIApp], ASGIApp], *, any_host: bool
+    ) -> None:
+        """What is turned away is noted by `journal`; `app` notes the rest."""
         self._app = app
         self._cors = cors
+        self._journal = journal
         self._any_host = any_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refusal(scope["method"], Headers(scope=scope))):
-            await problem(403, refusal)(scope, receive, send)
+            await self._journal(problem(403, refusal))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _refusal(self, method: str, headers: Headers) -> str:
         """Why the request is turned away, empty if it is not."""
-        if not self._any_host and not is_this_machine(headers.get("host", "")):
+        told = headers.getlist("host")
+        if len(told) > 1:  # RFC 9112 3.2; whoever stands before us may have gone by the other one
+            return "There is more than one Host header."
+        if not self._any_host and not all(map(is_this_machine, told)):
             return (
                 "The Host header names another machine. Ask for 127.0.0.1 or localhost; behind a proxy that "
                 "authenticates, write ISTHMUS_AUTH='none!'."

@@ -55,7 +55,7 @@ class PacsArchive:
         self._budget = Room(_HEADERS_TOGETHER)
         self._known = Known(chosen.fresh_s)
         cache.on_forgotten = self._known.forget
-        line = Line(peer, settings.limits, calling=settings.ae_title, most=chosen.associations)
+        line = self._line = Line(peer, settings.limits, calling=settings.ae_title, most=chosen.associations)
         self._searching = Searching(line, chosen)
         transfer = Transfer(line, inbox, chosen)
         self._fetching = Fetching(line, transfer, cache, self._known, chosen)
@@ -116,7 +116,10 @@ class PacsArchive:
     async def close(self) -> None:
         """Give up what is under way and let go of the cache; on the loop of the associations."""
         self._crossing.close()
+        self._line.close()
         await self._fetching.close()
+        await self._searching.close()
+        await self._line.closed()
         await asyncio.to_thread(self._cache.close)
 
     def _have(self, resource: Resource) -> None:

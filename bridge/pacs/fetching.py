@@ -37,6 +37,7 @@ log = logging.getLogger("isthmus.pacs")
 _FEW = 16  # instances that are asked for by name rather than by their series
 _MOST_REMEMBERED = 1000  # series of which instances were asked for alone
 _ROUNDS = 4  # of a retrieval that breaks off, as long as each brings something
+_HOPELESS = (StoreUnavailable, UpstreamTimeout)  # what asking again at once does not mend
 
 
 @dataclass(slots=True)
@@ -109,7 +110,6 @@ class Fetching:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._line.close()
 
     # Studies and series.
 
@@ -215,13 +215,13 @@ class Fetching:
             came = await self._round(resource, found, missing, classes)
             before, have = have, await self._held(resource)
             missing = {key: _left(told, have.get(key, {})) for key, told in found.items()}
-            if not came.broken or _count(have) <= _count(before):
+            hopeless = isinstance(came.error, _HOPELESS)
+            if not came.broken or hopeless or _count(have) <= _count(before):
                 break
-        error = came.error
-        if error is not None and not isinstance(error, (StoreUnavailable, UpstreamTimeout)):
+        if came.error is not None and not hopeless:
             have = await self._again(resource, found, have, classes) or have
         if not any(have.values()):
-            raise error or NotFound("The PACS has sent nothing of what it lists.")
+            raise came.error or NotFound("The PACS has sent nothing of what it lists.")
         for key in found:
             got, short = have.get(key, {}), came.short.get(key, 0)
             self._known.settle(key, got, unnamed=short, broken=came.broken)
@@ -229,8 +229,6 @@ class Fetching:
         lacking = self._known.lacking(resource)
         if lacking:
             log.warning("pacs peer=%s study=%s lacking=%d", self._line.peer.name, resource.study, lacking)
-        if error is not None and lacking and all(have.get(k) == held.get(k) for k in found):
-            raise error  # nothing came of all that was missing
 
     async def _round(
         self,
@@ -249,7 +247,7 @@ class Fetching:
             came.broken |= trouble is not None
             short = max(outcome.short, 1 if trouble is not None else 0)
             came.short |= {key: short for key in keys if found[key] is None and short}
-            if isinstance(trouble, (StoreUnavailable, UpstreamTimeout)):
+            if isinstance(trouble, _HOPELESS):
                 break
         return came
 

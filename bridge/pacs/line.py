@@ -38,6 +38,8 @@ class Line:
         self._long = 0
         self._waiting: deque[tuple[bool, asyncio.Future[None]]] = deque()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._associations: set[RequestedAssociation] = set()
+        self._closed = False
 
     @property
     def most(self) -> int:
@@ -59,6 +61,7 @@ class Line:
         except BaseException:
             self._leave(long)
             raise
+        self._associations.add(association)
         try:
             yield association
         except NoResponse as silent:
@@ -68,12 +71,23 @@ class Line:
                 raise UpstreamTimeout("The PACS stopped in the middle of an answer.") from lost
             raise UpstreamFailed("The PACS ended the association.") from lost
         finally:
+            self._associations.discard(association)
             task = asyncio.get_running_loop().create_task(self._end(association, long))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    async def close(self) -> None:
-        """Wait until what was left is released."""
+    def close(self) -> None:
+        """End all of them, whatever is under way: a PACS that hangs would not heed a C-CANCEL either."""
+        self._closed = True
+        for _, turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(_stopping())
+        self._waiting.clear()
+        for association in list(self._associations):
+            association.abort("stopping")
+
+    async def closed(self) -> None:
+        """Return when what was left is released."""
         if self._leaving:
             await asyncio.wait(list(self._leaving))
 
@@ -105,6 +119,8 @@ class Line:
 
     async def _enter(self, long: bool) -> None:
         """Wait for a place."""
+        if self._closed:
+            raise _stopping()
         if self._has_room(long) and not self._waiting:
             self._take(long)
             return
@@ -117,7 +133,7 @@ class Line:
         try:
             await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._leave(long)
             elif entry in self._waiting:
                 self._waiting.remove(entry)
@@ -144,3 +160,7 @@ class Line:
                 if not turn.done():
                     self._take(long)
                     turn.set_result(None)
+
+
+def _stopping() -> Busy:
+    return Busy("The bridge is stopping.")

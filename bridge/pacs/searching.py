@@ -57,6 +57,13 @@ class Searching:
         """Ask again: something was stored."""
         self._kept.clear()
 
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _done(self, key: Query, task: asyncio.Task[Told]) -> None:
         self._running.pop(key, None)
         if task.cancelled() or task.exception() is not None:

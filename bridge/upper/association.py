@@ -140,7 +140,9 @@ class Association(asyncio.BufferedProtocol):
         """
 
         def found() -> Message | None:
-            for each in [each for each in self._inbox if each.command.is_response]:
+            for each in list(self._inbox):
+                if not each.command.is_response:
+                    continue
                 if _answers(each.command, message_id):
                     return each
                 self._inbox.remove(each)

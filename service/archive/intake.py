@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from service.archive import reasons
@@ -124,7 +125,7 @@ class ObjectIntake:
         self,
         store: ObjectStore,
         index: FullIndex,
-        writers: Executor,
+        writers: Executor | None,
         *,
         limits: IntakeLimits,
         on_duplicate: OnDuplicate,
@@ -133,7 +134,10 @@ class ObjectIntake:
         adopted: Adopted | None = None,
         came: Callable[[Resource, int], None] = lambda series, count: None,
     ) -> None:
-        """`came` is told how many instances have been entered in which series."""
+        """`came` is told how many instances have been entered in which series.
+
+        Without `writers` an object is written by the thread that brings it.
+        """
         self._store = store
         self._index = index
         self._writers = writers
@@ -242,6 +246,9 @@ class ObjectIntake:
     def _write(self, upload: Upload, object_key: str, scanned: Scanned) -> _Writing:
         """Hand a complete object to the writers; its digest is found meanwhile."""
         digest: Future[bytes] = Future()
+        if self._writers is None:
+            digest.set_result(scanned.digest)
+            return _Writing(upload, object_key, digest, _done(partial(upload.commit, object_key, digest.result)))
         done = self._writers.submit(upload.commit, object_key, digest.result)
         try:
             digest.set_result(scanned.digest)
@@ -304,6 +311,17 @@ class ObjectIntake:
                 self._index.clear(doomed)
         except (StoreUnavailable, IndexUnavailable):
             return
+
+
+def _done(work: Callable[[], None]) -> Future[None]:
+    """What became of `work`, which is over."""
+    done: Future[None] = Future()
+    try:
+        work()
+        done.set_result(None)
+    except StoreUnavailable as error:
+        done.set_exception(error)
+    return done
 
 
 def as_archive_error(error: Exception) -> ArchiveError:

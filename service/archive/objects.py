@@ -44,7 +44,10 @@ class ObjectArchive:
         nearby: bool = True,
         open_bucket: Callable[[str], Versions] | None = None,
     ) -> None:
-        """`open_bucket` opens buckets of which objects were adopted."""
+        """`open_bucket` opens buckets of which objects were adopted.
+
+        Without `write_threads`, who takes an object in writes it too.
+        """
         self._nearby = nearby
         self._store = OwnObjects(store)
         self._adopted = Adopted(open_bucket)
@@ -55,7 +58,9 @@ class ObjectArchive:
         self._on_duplicate = on_duplicate
         self._budget = Room(limits.headers_together)
         self._readying = Readying(index)
-        self._writers = ThreadPoolExecutor(write_threads, thread_name_prefix="write")
+        self._writers = (
+            ThreadPoolExecutor(write_threads, thread_name_prefix="write") if write_threads else None
+        )
 
     @property
     def nearby(self) -> bool:
@@ -196,7 +201,8 @@ class ObjectArchive:
 
     def close(self) -> None:
         """Finish what is being written and let go of the index."""
-        self._writers.shutdown(wait=True)
+        if self._writers is not None:
+            self._writers.shutdown(wait=True)
         self._readying.end()
         self._index.close()
 

@@ -46,13 +46,13 @@ class FinishedAnswers:
 
     def keep(self, key: Key, generation: str, body: bytes) -> None:
         """Hold `body`, in place of an earlier generation of it."""
-        if len(body) > self._limit // 8:
-            return
         held = len(body) + _OVERHEAD
         with self._lock:
             earlier = self._answers.pop(key, None)
             if earlier is not None:
                 self._held -= len(earlier[1]) + _OVERHEAD
+            if len(body) > self._limit // 8:
+                return
             self._answers[key] = (generation, body)
             self._held += held
             while self._held > self._limit:

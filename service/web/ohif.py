@@ -60,11 +60,6 @@ type _Telling = partial[bytes]
 type _Key = tuple[object, int, str, str]
 
 
-def folder_of(build: Path) -> Path | None:
-    """The folder of a build that is to be served: itself, or its `dist` where a package was unpacked."""
-    return next((one for one in (build, build / "dist") if (one / _PAGE).is_file()), None)
-
-
 @dataclass(frozen=True, slots=True)
 class _Coded:
     """A file in memory, written anew for one place and in one content coding."""
@@ -95,6 +90,8 @@ class Ohif:
             if not request.scope["path"].endswith("/") and not name:
                 return Response(status_code=308, headers={"Location": root + "/"})
             name = _PAGE
+            if name not in self._files:
+                raise NotFound("The build of OHIF has no index.html.")
         path = self._files[name]
         coding = agreed_coding(request) if path.suffix in _TEXTS else ""
         caching = "public, max-age=31536000, immutable" if _HASHED.search(path.name) else "no-cache"
@@ -110,12 +107,11 @@ class Ohif:
         reads, path = house(request).reads, self._files[name]
         state = await reads.run(_state, path)
         if state.st_size > _LARGEST_IN_MEMORY:
-            headers |= {
-                "Content-Length": str(state.st_size),
-                "ETag": entity_tag(state.st_size, state.st_mtime_ns),
-            }
+            headers["ETag"] = entity_tag(state.st_size, state.st_mtime_ns)
+            require_match(request.headers, headers["ETag"])
             if is_unchanged(request.headers, headers["ETag"]):
                 return Response(status_code=304, headers=headers)
+            headers["Content-Length"] = str(state.st_size)
             return StreamingResponse(_blocks(reads, path, request.method == "HEAD"), headers=headers)
         key = (told.args, state.st_mtime_ns, name, coding)
         found = self._remembered(key)
@@ -211,8 +207,12 @@ def _configuration(root: str, base: str) -> bytes:
 
 
 def _below(folder: Path) -> Iterator[Path]:
+    """The files in a folder; what a link leads to outside of it, and what is no file, is none of them."""
+    whole = folder.resolve()
     for place, _, names in os.walk(folder):
-        yield from (Path(place, name) for name in names)
+        for path in (Path(place, name) for name in names):
+            if path.is_file() and path.resolve().is_relative_to(whole):
+                yield path
 
 
 def _state(path: Path) -> os.stat_result:

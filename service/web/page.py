@@ -81,10 +81,10 @@ async def configuration(request: Request) -> Response:
 
 
 def _answer(request: Request, name: str, headers: Mapping[str, str]) -> Response:
+    if name not in _files():
+        raise NotFound("The page has no such file.")
     coding = agreed_coding(request)
     found = _asset(name, coding)
-    if found is None:
-        raise NotFound("The page has no such file.")
     return _conditional(request, found, headers, {"Content-Encoding": coding} if coding else {})
 
 
@@ -98,21 +98,16 @@ def _conditional(
     return Response(found.body, headers={**told, **coded, "Content-Type": found.media_type})
 
 
-@functools.lru_cache(256)
-def _asset(name: str, coding: str) -> Asset | None:
-    if name == _DICTIONARY:
-        body = orjson.dumps(names())
-    elif name in _files():
-        body = (FOLDER / name).read_bytes()
-    else:
-        return None
+@functools.cache
+def _asset(name: str, coding: str) -> Asset:
+    body = orjson.dumps(names()) if name == _DICTIONARY else (FOLDER / name).read_bytes()
     return Asset(b"".join(encoded([body], coding)), _TYPES[Path(name).suffix], entity_tag(body, coding))
 
 
 @functools.cache
 def _files() -> frozenset[str]:
     """The names of the files that are handed out: a request's is only compared with them."""
-    return frozenset(path.name for path in FOLDER.iterdir() if path.suffix in _TYPES)
+    return frozenset({_DICTIONARY, *(path.name for path in FOLDER.iterdir() if path.suffix in _TYPES)})
 
 
 def _policy(request: Request) -> str:

@@ -11,8 +11,9 @@ from functools import partial
 
 from isal import isal_zlib
 
+from service.archive.port import Lacks
 from service.archive.reading import object_blocks, object_size
-from service.dicom.errors import NotAcceptable
+from service.dicom.errors import NotAcceptable, StoreUnavailable
 from service.dicom.media import MediaRange
 from service.dicom.record import Held
 from service.dicom.resource import Level, Resource
@@ -55,7 +56,7 @@ class Entry:
 
     def local(self) -> bytes:
         """The header before its bytes."""
-        large = self.size > _MOST_32
+        large = self.size >= _MOST_32  # the largest number says by itself that the true one stands elsewhere
         size = _MOST_32 if large else self.size
         extra = struct.pack("<HHQQ", 1, 16, self.size, self.size) if large else b""
         version = _LARGE if large else _PLAIN
@@ -76,8 +77,8 @@ class Entry:
 
     def central(self) -> bytes:
         """Its line in the directory at the end."""
-        large = [self.size, self.size] if self.size > _MOST_32 else []
-        large += [self.offset] if self.offset > _MOST_32 else []
+        large = [self.size, self.size] if self.size >= _MOST_32 else []
+        large += [self.offset] if self.offset >= _MOST_32 else []
         extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
         size, offset = min(self.size, _MOST_32), min(self.offset, _MOST_32)
         version = _LARGE if large else _PLAIN
@@ -110,9 +111,10 @@ def zip_body(asked: Asked, resource: Resource) -> Body:
         raise NotAcceptable("None of the objects can be read.")
     name = resource.series or resource.study
     status, headers = 200, {"Content-Disposition": f'attachment; filename="{name}.zip"'}
-    if lost:
+    lacking = asked.archive.lacking(resource) if isinstance(asked.archive, Lacks) else 0
+    if lost or lacking:
         status = 206  # PS3.18 Table 10.4.3-1
-        text = f"{len(lost)} of {len(everything)} instances cannot be sent."
+        text = f"{len(lost) + lacking} of {len(everything) + lacking} instances cannot be sent."
         headers["Warning"] = warning(asked.base, text)
     note = _note(asked, resource, len(held))
     size = _size([Entry(b"README.txt", len(note)), *(Entry(_name(one), _length(one)) for one in held)])
@@ -148,14 +150,26 @@ def _checked(asked: Asked, held: Held) -> tuple[int, Iterator[Buffer]]:
         crc = isal_zlib.crc32(block, crc)
         if _length(held) <= _KEPT:
             kept.append(block)
-    return crc, iter(kept) if kept else object_blocks(asked.archive, held, held.syntax, asked.block_size)
+    if kept:
+        return crc, iter(kept)
+    return crc, _same(object_blocks(asked.archive, held, held.syntax, asked.block_size), crc)
+
+
+def _same(blocks: Iterator[Buffer], told: int) -> Iterator[Buffer]:
+    """`blocks`, an error at their end if their checksum is another than what was told of them."""
+    crc = 0
+    for block in blocks:
+        crc = isal_zlib.crc32(block, crc)
+        yield block
+    if crc != told:  # others can write to adopted objects
+        raise StoreUnavailable("An object changed while it was read.")
 
 
 def _ending(entries: Sequence[Entry], offset: int) -> bytes:
     """What closes a directory that begins at `offset`."""
     count, size = len(entries), sum(len(entry.central()) for entry in entries)
     large = b""
-    if count > _MOST_16 or size > _MOST_32 or offset > _MOST_32:
+    if _is_large(count, size, offset):
         large = _END_64.pack(b"PK\6\6", 44, _MADE_BY, _LARGE, 0, 0, count, count, size, offset)
         large += _LOCATOR_64.pack(b"PK\6\7", 0, offset + size, 1)
     told = min(count, _MOST_16)
@@ -169,8 +183,13 @@ def _size(entries: Sequence[Entry]) -> int:
         placed = Entry(entry.name, entry.size, 0, offset)
         offset += len(placed.local()) + entry.size
         directory += len(placed.central())
-    large = len(entries) > _MOST_16 or directory > _MOST_32 or offset > _MOST_32
-    return offset + directory + _END.size + (_END_64.size + _LOCATOR_64.size if large else 0)
+    large = _END_64.size + _LOCATOR_64.size if _is_large(len(entries), directory, offset) else 0
+    return offset + directory + large + _END.size
+
+
+def _is_large(count: int, size: int, offset: int) -> bool:
+    """Whether a directory needs more than the numbers of a plain ending."""
+    return count >= _MOST_16 or size >= _MOST_32 or offset >= _MOST_32
 
 
 def _length(held: Held) -> int:

@@ -14,17 +14,19 @@ from tests.bench import (
     memory,
     metadata,
     metadata500,
+    ohif,
     pacs,
     rendered,
     retrieve,
     stow,
     transcode,
+    wsi,
 )
 from tests.bench.figures import heading
 from tests.bench.rig import Failed, Rig
 
 _MODULES = (stow, metadata, frame, transcode, rendered, busy, cstore, cfind, retrieve, pacs, associations)
-_BY_NAME_ONLY = (metadata500, memory)  # which take long, or tens of gigabytes
+_BY_NAME_ONLY = (metadata500, memory, wsi, ohif)  # which take long, or tens of gigabytes
 SCENARIOS = {module.NAME: module.run for module in (*_MODULES, *_BY_NAME_ONLY)}
 
 

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from service.dicom.errors import TooCostly
 from service.dicom.query import Query
@@ -213,26 +214,24 @@ def _by_name(studies: int) -> dict[str, Asking]:
 
 
 def _by_date(studies: int) -> dict[str, Asking]:
-    def days(chance: random.Random, months: int) -> str:
-        begin = _any(chance, studies)["date"]
-        year, month = int(begin[:4]), int(begin[4:6])
-        end = f"{year + (month + months - 1) // 12}{(month + months - 1) % 12 + 1:02d}{begin[6:]}"
-        return f"{begin}-{begin[:6]}{min(int(begin[6:]) + 6, 28):02d}" if not months else f"{begin}-{end}"
+    def days(chance: random.Random, number: int) -> str:
+        first = date.fromisoformat(_any(chance, studies)["date"])
+        return f"{first:%Y%m%d}-{first + timedelta(days=number - 1):%Y%m%d}"
 
-    def within(months: int, *more: tuple[str, str]) -> Asking:
-        return _search(Level.STUDY, lambda chance: [("StudyDate", days(chance, months)), *more])
+    def within(number: int, *more: tuple[str, str]) -> Asking:
+        return _search(Level.STUDY, lambda chance: [("StudyDate", days(chance, number)), *more])
 
     def page(offset: int) -> Asking:
         return _search(Level.STUDY, lambda chance: [("offset", str(offset + chance.randrange(10)))])
 
     return {
         "first page, newest first": _search(Level.STUDY, lambda chance: []),
-        "a week and ModalitiesInStudy": within(0, ("ModalitiesInStudy", "CT")),
-        "a year and ModalitiesInStudy": within(12, ("ModalitiesInStudy", "NM")),
-        "a year": within(12),
+        "a week and ModalitiesInStudy": within(7, ("ModalitiesInStudy", "CT")),
+        "a year and ModalitiesInStudy": within(365, ("ModalitiesInStudy", "NM")),
+        "a year": within(365),
         "ModalitiesInStudy": _search(Level.STUDY, lambda chance: [("ModalitiesInStudy", "NM")]),
         "ModalitiesInStudy of none": _search(Level.STUDY, lambda chance: [("ModalitiesInStudy", "SM")]),
-        "a month, includefield=PatientPosition": within(1, ("includefield", "00185100")),
+        "a month, includefield=PatientPosition": within(30, ("includefield", "00185100")),
         "a page at a tenth of all studies": page(studies // 10),
         "a page at nine tenths of all studies": page(studies * 9 // 10),
         "the page behind one that was read": _following(studies),

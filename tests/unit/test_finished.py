@@ -34,3 +34,11 @@ def test_a_large_answer_does_not_push_out_the_others():
     answers.keep(("large",), "1", bytes(9 << 10))
     assert answers.get(("large",)) is None
     assert answers.get(("small",)) is not None
+
+
+def test_an_answer_that_grew_too_large_does_not_leave_its_earlier_generation_behind():
+    answers = FinishedAnswers(64 << 10)
+    answers.keep(("a",), "1", b"x")
+    answers.keep(("a",), "2", bytes(9 << 10))
+    assert answers.get(("a",)) is None
+    assert answers.load().held_bytes == 0

@@ -54,7 +54,7 @@ def test_strangers_may_not(site, origin):
 
 
 def test_a_loopback_origin_ends_where_it_ends():
-    allows = cors.Cors(None, ("loopback",))._allows  # type: ignore[arg-type]
+    allows = cors.Cors(None, ("loopback",)).allows  # type: ignore[arg-type]
     assert [origin for origin in STRANGERS if allows(origin)] == []
 
 

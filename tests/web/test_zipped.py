@@ -2,11 +2,18 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
 
 import pytest
+from isal import isal_zlib
 
+from service.dicom.errors import NotFound, StoreUnavailable
+from service.dicom.resource import Resource
 from service.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from service.pixels.workshop import Workshop
 from service.web import zipped
+from service.web.bulkdata import Asked
+from service.web.making import Making
 from service.web.zipped import Entry
 from tests.making import a_ct, new_uid
 
@@ -17,6 +24,15 @@ def unpacked(response) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture
+def asked(site) -> Iterator[Asked]:
+    """What a request for a ZIP file brings along."""
+    workshop = Workshop(threads=1, queue=0, cache_bytes=0)
+    making = Making(workshop, ahead=1, steps={})
+    yield Asked(site.archive, (), "http://testserver/dicom-web", 1 << 16, True, making)
+    workshop.close()
 
 
 @pytest.fixture
@@ -123,6 +139,37 @@ def test_large_objects_are_read_twice_and_not_kept(site, study, monkeypatch):
     found = unpacked(site.client.get(path, headers=ZIP))
 
     assert {name: file for name, file in found.items() if name != "README.txt"} == files
+
+
+def test_an_object_that_vanishes_midway_breaks_the_file_off(site, study, asked):
+    path, _ = study
+    held = site.archive.instances(Resource(path.split("/")[-1]))
+    blocks = zipped.zip_blocks(asked, held, b"note")
+    begun = [bytes(next(blocks)) for _ in range(3)]
+    for key, _ in list(site.store.keys("")):
+        site.store.delete(key)
+
+    with pytest.raises(NotFound):
+        begun.extend(map(bytes, blocks))
+
+    assert not any(block.startswith((b"PK\1\2", b"PK\5\6")) for block in begun)
+
+
+def test_a_large_object_that_changes_between_its_readings_breaks_the_file_off():
+    with pytest.raises(StoreUnavailable):
+        list(zipped._same(iter([b"an obj", b"ect"]), isal_zlib.crc32(b"an object that was another")))
+
+    assert list(zipped._same(iter([b"an obj", b"ect"]), isal_zlib.crc32(b"an object"))) == [b"an obj", b"ect"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "offset"),
+    [([Entry(b"%d" % number, 0) for number in range(0xFFFF)], 0), ([Entry(b"a", 1)], 0xFFFFFFFF)],
+    ids=["count", "offset"],
+)
+def test_a_number_that_says_that_the_true_one_stands_elsewhere_is_never_meant_itself(entries, offset):
+    assert zipped._ending(entries, offset).startswith(b"PK\6\6")
+    assert Entry(b"a", 0xFFFFFFFF).local().endswith(b"a\1\0\x10\0" + 2 * b"\xff\xff\xff\xff\0\0\0\0")
 
 
 class Laid(io.RawIOBase):

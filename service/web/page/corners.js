@@ -1,6 +1,6 @@
 // What is written over an image: whose it is, which it is, how it is shown, and what is under the pointer.
 
-import { text, values } from "./attributes.js";
+import { number, text, values } from "./attributes.js";
 import { fill, h } from "./dom.js";
 import { date, personName, short } from "./format.js";
 import { modalityValue, storedValue } from "./grey.js";
@@ -61,7 +61,7 @@ export class Corners {
 
   /** Where the pointer is on `frame`, the image of `slot`, and what is there; `pixel` is null elsewhere. */
   point(slot, frame, pixel) {
-    const location = text(slot.dataSet, "00201041");
+    const location = number(slot.dataSet, "00201041");
     let value = "";
     if (pixel && frame.samples) {
       const bits = frame.samples[pixel.row * frame.width + pixel.column];
@@ -72,7 +72,7 @@ export class Corners {
       this.boxes.se,
       lines(
         pixel ? `${pixel.column}, ${pixel.row}${value ? ` = ${value} ${unit}` : ""}` : "",
-        location ? `at ${short(Number(location))} mm` : "",
+        location === null ? "" : `at ${short(location)} mm`,
       ),
     );
   }

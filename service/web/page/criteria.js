@@ -59,9 +59,10 @@ export function keysOf(criteria) {
   const keys = {};
   const name = criteria.get("name")?.trim();
   if (name) {
-    // Wildcards are meant as such; other words begin a part of the name.
-    keys.PatientName = name;
-    if (!/[*?^=]/.test(name)) keys.fuzzymatching = "true";
+    // Wildcards are meant as such; other words begin a part of the name, in whatever way it is written here.
+    const words = !/[*?^=]/.test(name);
+    keys.PatientName = words ? name.replaceAll(/[,·]/g, " ").trim() : name;
+    if (words) keys.fuzzymatching = "true";
   }
   for (const [field, keyword] of Object.entries(KEYS)) {
     const typed = criteria.get(field)?.trim();

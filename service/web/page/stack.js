@@ -71,18 +71,22 @@ const VIDEOS = [
 const DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104.";
 const REPORTS = "1.2.840.10008.5.1.4.1.1.88.";
 const MOST_SAMPLES = 1 << 26;
+const MOST_PLACES = 400000; // whatever numbers of frames are told: slides have up to some hundred thousand
 
 /** The images of a series in order, frame by frame; what is no image has one place. */
 export async function stackOf(archive, resource, signal) {
   const found = await archive.metadata(resource, FIELDS, signal);
   const order = (one) => number(one, "00200013") ?? Infinity;
   found.sort((a, b) => order(a) - order(b) || text(a, "00080018").localeCompare(text(b, "00080018")));
+  let room = MOST_PLACES;
   return found.flatMap((dataSet) => {
     const kind = kindOf(dataSet);
     const frames = kind === "image" ? Math.max(Math.trunc(number(dataSet, "00280008") ?? 1), 1) : 1;
     const shape = kind === "image" && !SEGMENTS.includes(text(dataSet, "00080016")) ? shapeOf(dataSet) : null;
     const instance = text(dataSet, "00080018");
-    return Array.from({ length: frames }, (_, index) => ({
+    const places = Math.min(frames, room);
+    room -= places;
+    return Array.from({ length: places }, (_, index) => ({
       ...resource,
       instance,
       frame: index + 1,

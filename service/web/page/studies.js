@@ -22,6 +22,13 @@ const COLUMNS = [
   { label: "Images" },
 ];
 
+let shown = "#/";
+
+/** The address of the list as it was last seen: where leaving a study leads back to. */
+export function listAddress() {
+  return shown;
+}
+
 /** Show the studies that the address asks for; the function that ends it. */
 export function studiesView(house, main, _, parameters) {
   document.title = "Studies · Isthmus";
@@ -41,6 +48,7 @@ class Studies {
   constructor(house, parameters) {
     this.#house = house;
     this.#criteria = new URLSearchParams(parameters);
+    shown = this.#address;
     this.results = h("div", { class: "results" });
     this.count = h("p", { class: "count", role: "status", "aria-live": "polite" });
     this.pages = h("nav", { class: "pages", "aria-label": "Pages" });
@@ -59,6 +67,11 @@ class Studies {
     clearTimeout(this.#timer);
     this.#asking?.abort();
     this.#listeners.abort();
+  }
+
+  get #address() {
+    const query = this.#criteria.toString();
+    return `#/${query ? `?${query}` : ""}`;
   }
 
   get #offset() {
@@ -341,8 +354,8 @@ class Studies {
       if (value) this.#criteria.set(name, String(value));
       else this.#criteria.delete(name);
     }
-    const query = this.#criteria.toString();
-    history.replaceState(null, "", `#/${query ? `?${query}` : ""}`);
+    shown = this.#address;
+    history.replaceState(null, "", shown);
     if (keep) window.scrollTo(0, 0);
     this.load();
   }

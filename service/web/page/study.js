@@ -4,12 +4,13 @@ import { number, text } from "./attributes.js";
 import { confirmed, notice } from "./dialog.js";
 import { isAbort } from "./dicomweb.js";
 import { button, fill, h, icon, message } from "./dom.js";
-import { count, date, personName, time } from "./format.js";
+import { count, date, isolated, personName, time } from "./format.js";
 import { sendDialog } from "./sending.js";
+import { listAddress } from "./studies.js";
 import { thumbnail } from "./thumbnail.js";
 
-const MOST_SERIES = 500;
-const PAGE = 60;
+const SERIES = { limit: 120, includefield: "BodyPartExamined" };
+const INSTANCES = { limit: 60 };
 
 /** Show a study; the function that ends it. */
 export function studyView(house, main, [study]) {
@@ -22,6 +23,7 @@ class Study {
   #house;
   #main;
   #uid;
+  #whose = "";
   #ending = new AbortController();
 
   constructor(house, main, uid) {
@@ -37,19 +39,10 @@ class Study {
   }
 
   async load() {
-    const { archive } = this.#house;
     try {
       const [found, below] = await Promise.all([
-        archive.search(
-          "/studies",
-          { StudyInstanceUID: this.#uid, includefield: "InstitutionName" },
-          this.#ending.signal,
-        ),
-        archive.search(
-          `/studies/${this.#uid}/series`,
-          { limit: MOST_SERIES, includefield: "BodyPartExamined" },
-          this.#ending.signal,
-        ),
+        this.#page("/studies", this.#itself),
+        this.#page(`/studies/${this.#uid}/series`, SERIES),
       ]);
       if (found.matches.length) this.#show(found.matches[0], below);
       else this.#tell("search", "There is no such study", "It may have been deleted, or never came here.");
@@ -71,23 +64,21 @@ class Study {
     );
   }
 
-  #show(study, { matches, more }) {
+  #show(study, below) {
     const name = personName(study, "00100010") || "No name";
     document.title = `${name} · Isthmus`;
+    this.#whose = [name, text(study, "00100020")].filter(Boolean).map(isolated).join(" · ");
+    const list = h("ol", { class: "series" });
+    this.#append(list, below, `/studies/${this.#uid}/series`, SERIES, (series) => this.#series(series));
     fill(
       this.#main,
       h(
         "section",
         { class: "study" },
-        h("a", { class: "up", href: "#/" }, icon("back"), "All studies"),
+        h("a", { class: "up", href: listAddress() }, icon("back"), "Studies"),
         h("div", { class: "who" }, h("h1", { text: name }), this.#facts(study)),
         this.#actions(study),
-        h(
-          "ol",
-          { class: "series" },
-          matches.map((series) => this.#series(series)),
-        ),
-        more && h("p", { class: "note", text: `The first ${MOST_SERIES} series are shown.` }),
+        list,
       ),
     );
   }
@@ -124,7 +115,7 @@ class Study {
       download(this.#house.archive, resource, "Download ZIP"),
       this.#house.bridge &&
         button("send", "Send…", () =>
-          sendDialog(this.#house.bridge, resource, personName(study, "00100010")),
+          sendDialog(this.#house.bridge, resource, personName(study, "00100010") || "study"),
         ),
       this.#house.ohif &&
         h(
@@ -134,7 +125,7 @@ class Study {
           h("span", { text: "Open in OHIF" }),
         ),
       this.#house.deletes &&
-        button("trash", "Delete…", () => this.#delete(resource, text(study, "00201208")), {
+        button("trash", "Delete…", () => this.#delete(resource, titleOf(study), text(study, "00201208")), {
           class: "danger",
         }),
     );
@@ -177,7 +168,7 @@ class Study {
         this.#house.bridge &&
           button("send", "Send…", () => sendDialog(this.#house.bridge, resource, title), { bare: true }),
         this.#house.deletes &&
-          button("trash", "Delete series…", () => this.#delete(resource, size), {
+          button("trash", "Delete series…", () => this.#delete(resource, title, size), {
             bare: true,
             class: "danger",
           }),
@@ -189,29 +180,38 @@ class Study {
   async #toggle(resource, box, toggle) {
     box.hidden = !box.hidden;
     toggle.setAttribute("aria-expanded", String(!box.hidden));
-    if (!box.hidden && !box.hasChildNodes()) await this.#more(resource, box, 0);
-  }
-
-  /** Add the next instances of a series. */
-  async #more(resource, box, offset) {
+    if (box.hidden || box.hasChildNodes()) return;
+    const path = `/studies/${resource.study}/series/${resource.series}/instances`;
+    const make = (instance) => this.#instance(resource, instance);
     try {
-      const path = `/studies/${resource.study}/series/${resource.series}/instances`;
-      const { matches, more } = await this.#house.archive.search(
-        path,
-        { limit: PAGE, offset },
-        this.#ending.signal,
-      );
-      box.append(...matches.map((instance) => this.#instance(resource, instance)));
-      if (more) {
-        const next = button("down", "More", () => {
-          next.remove();
-          this.#more(resource, box, offset + matches.length);
-        });
-        box.append(next);
-      }
+      this.#append(box, await this.#page(path, INSTANCES), path, INSTANCES, make);
     } catch (error) {
       if (!isAbort(error)) notice(error.message, { trouble: true });
     }
+  }
+
+  #page(path, parameters, offset = 0) {
+    return this.#house.archive.search(path, { ...parameters, offset }, this.#ending.signal);
+  }
+
+  /** Add a page of what was found to `box`, and a button for the next one where there is more. */
+  #append(box, { matches, more }, path, parameters, make, offset = 0) {
+    box.append(...matches.map(make));
+    if (!more) return;
+    const following = offset + matches.length;
+    const next = button("down", "More", async () => {
+      next.disabled = true;
+      try {
+        const page = await this.#page(path, parameters, following);
+        line.remove();
+        this.#append(box, page, path, parameters, make, following);
+      } catch (error) {
+        next.disabled = false;
+        if (!isAbort(error)) notice(error.message, { trouble: true });
+      }
+    });
+    const line = h(box.localName === "ol" ? "li" : "div", { class: "following" }, next);
+    box.append(line);
   }
 
   #instance(resource, instance) {
@@ -246,31 +246,47 @@ class Study {
           icon("down"),
         ),
         this.#house.deletes &&
-          button("trash", `Delete ${label}…`, () => this.#delete(below, 1), { bare: true, class: "danger" }),
+          button("trash", `Delete ${label}…`, () => this.#delete(below, label, 1), {
+            bare: true,
+            class: "danger",
+          }),
       ),
     );
   }
 
-  async #delete(resource, size) {
+  async #delete(resource, title, size) {
     const what = resource.instance ? "image" : resource.series ? "series" : "study";
     const told = `${count(size, "image")} will be deleted from the archive. This cannot be undone.`;
-    if (!(await confirmed(`Delete this ${what}?`, told, "Delete"))) return;
+    if (!(await confirmed(`Delete this ${what}?`, [this.#whose, title], told, "Delete"))) return;
     try {
       await this.#house.archive.remove(resource);
       notice(`The ${what} is deleted.`);
-      if (what === "study") location.hash = "#/";
-      else this.#afterwards();
     } catch (error) {
       notice(`The ${what} was not deleted: ${error.message}`, { trouble: true });
+      return;
     }
+    if (!this.#ending.signal.aborted) await this.#afterwards(what);
   }
 
   /** Show what is left; of a study of which nothing is left, the list. */
-  async #afterwards() {
-    const { matches } = await this.#house.archive.search("/studies", { StudyInstanceUID: this.#uid });
-    if (matches.length) await this.load();
-    else location.hash = "#/";
+  async #afterwards(what) {
+    try {
+      const { matches } = what === "study" ? { matches: [] } : await this.#page("/studies", this.#itself);
+      if (matches.length) await this.load();
+      else location.hash = listAddress();
+    } catch (error) {
+      if (!isAbort(error)) notice(error.message, { trouble: true });
+    }
   }
+
+  get #itself() {
+    return { StudyInstanceUID: this.#uid, includefield: "InstitutionName" };
+  }
+}
+
+/** When a study was made, and what of. */
+function titleOf(study) {
+  return [date(study, "00080020"), text(study, "00081030")].filter(Boolean).map(isolated).join(" · ");
 }
 
 function download(archive, resource, label) {

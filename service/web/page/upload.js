@@ -7,6 +7,8 @@ import { bytes, count } from "./format.js";
 
 const AT_ONCE = 3;
 const MOST_LISTED = 500;
+const LOOKING_MS = 500;
+const UNREADABLE = "It cannot be read here: it was moved, changed, or is not yours to read.";
 
 /** Take files that are dropped on the page. */
 export function acceptDrops(house) {
@@ -26,11 +28,14 @@ export function acceptDrops(house) {
     if (!withFiles(event)) return;
     event.preventDefault();
     over((depth = 0) > 0);
-    try {
-      upload(house, await dropped(event.dataTransfer));
-    } catch (error) {
-      notice(`The files could not be read: ${error.message}`, { trouble: true });
-    }
+    let line = null;
+    const timer = setTimeout(() => {
+      line = notice("Looking through the folders…", { stays: true });
+    }, LOOKING_MS);
+    const files = await dropped(event.dataTransfer);
+    clearTimeout(timer);
+    line?.remove();
+    upload(house, files);
   });
 }
 
@@ -48,8 +53,17 @@ export function chooseFiles(house) {
 
 /** Store `files` and show how that goes; the page is shown again afterwards. */
 export async function upload(house, files) {
-  if (!files.length || document.querySelector("dialog[open]")) return;
+  if (!files.length) {
+    notice("There are no files in it.");
+    return;
+  }
+  if (document.querySelector("dialog[open]")) {
+    notice("Nothing was stored: close the dialog first.", { trouble: true });
+    return;
+  }
   const stopping = new AbortController();
+  const leaving = new AbortController();
+  window.addEventListener("beforeunload", (event) => event.preventDefault(), { signal: leaving.signal });
   const progress = new Progress(files);
   const working = work(house.archive, files, progress, stopping.signal);
   await dialog(
@@ -62,10 +76,11 @@ export async function upload(house, files) {
         },
         () => close(),
       ),
-    { wide: true },
+    { wide: true, stays: true },
   );
   stopping.abort();
   await working;
+  leaving.abort();
   if (progress.stored) window.dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
@@ -75,7 +90,7 @@ async function work(archive, files, progress, signal) {
     for (const file of waiting) {
       if (signal.aborted) return;
       try {
-        progress.tell(file, await archive.store(file, signal));
+        progress.tell(file, await outcome(archive, file, signal));
       } catch (error) {
         if (isAbort(error)) return;
         progress.tell(file, [error.message]);
@@ -84,6 +99,27 @@ async function work(archive, files, progress, signal) {
   };
   await Promise.all(Array.from({ length: AT_ONCE }, one));
   progress.end(signal.aborted);
+}
+
+/** Why a file was not stored, as sentences; none if it was. */
+async function outcome(archive, file, signal) {
+  if (file.trouble) return [file.trouble];
+  try {
+    return await archive.store(file, signal);
+  } catch (error) {
+    // Of a file that cannot be read, the browser says no more than that nothing was sent.
+    if (error.status === 0 && !(await isReadable(file))) return [UNREADABLE];
+    throw error;
+  }
+}
+
+async function isReadable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** How far the upload is, and what was refused. */
@@ -150,7 +186,7 @@ class Progress {
   }
 }
 
-/** The files of a drop, those inside of folders too. */
+/** The files of a drop, those inside of folders too; what cannot be read is among them, with its `trouble`. */
 async function dropped(transfer) {
   const entries = [...transfer.items].map((one) => one.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.length) return [...transfer.files];
@@ -160,14 +196,18 @@ async function dropped(transfer) {
 }
 
 async function gather(entry, files) {
-  if (entry.isFile) {
-    files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
-    return;
-  }
-  const reader = entry.createReader();
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) return;
-    for (const one of some) await gather(one, files);
+  try {
+    if (entry.isFile) {
+      files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!some.length) return;
+      for (const one of some) await gather(one, files);
+    }
+  } catch {
+    files.push({ name: entry.fullPath, size: 0, trouble: UNREADABLE });
   }
 }

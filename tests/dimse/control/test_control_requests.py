@@ -188,6 +188,29 @@ def test_a_name_of_somebody_else_that_leads_here_is_refused(one_bridge, host):
     assert raw(one_bridge, host, "/peers/pacs/dicom-web/studies") == 403
 
 
+def test_a_request_with_two_hosts_is_refused(one_bridge):
+    with socket.create_connection(one_bridge.server.address, PATIENCE_S) as client:
+        client.sendall(
+            b"GET /peers HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+    assert answer.startswith(b"HTTP/1.1 403 ")
+
+
+def test_what_is_turned_away_is_noted_like_the_rest(start, caplog):
+    caplog.set_level("INFO")
+    bridge = start(PEER)
+
+    answer = bridge.ask("/jobs/x", "DELETE", Origin="https://evil.example")
+
+    assert answer.status == 403
+    assert [answer.headers["X-Request-ID"] in record.getMessage() for record in caplog.records].count(
+        True
+    ) == 1
+    assert 'method="DELETE",route="-",status="403"} 1' in bridge.ask("/metrics").body.decode()
+
+
 def test_behind_a_proxy_any_host_may_be_named(start):
     assert raw(start(PEER, any_host=True), "pacs.example.org") == 200
 

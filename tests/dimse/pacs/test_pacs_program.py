@@ -76,3 +76,34 @@ def test_a_bridge_that_was_killed_goes_on_with_what_it_had(tmp_path: Path):
     assert (again.status_code, len(again.json())) == (200, 30)
     assert (moved, pacs.count("MOVE"), nobody.status_code) == (1, 1, 404)
     assert program.returncode == 0
+
+
+def test_a_bridge_that_is_told_to_stop_does_not_wait_for_a_pacs_that_hangs(tmp_path: Path):
+    dimse = unused_port()
+    file = a_file(add_pixels(a_data_set(study="1.2.3", series="1.2.3.4", instance="1.2.3.4.1"), [bytes(32)]))
+    pacs = Pacs(read_back([file]), move_to=("127.0.0.1", dimse))
+    statuses: list[int] = []
+
+    def ask(url: str) -> None:
+        with contextlib.suppress(httpx.TransportError):
+            statuses.append(httpx.get(url, headers={"Accept": JSON}, timeout=PATIENCE_S).status_code)
+
+    with pacs.serving(), bridge(tmp_path, pacs.port, dimse) as (program, base):
+        ask(f"{base}{SERIES}/metadata")
+        pacs.gate.clear()
+        asked = len(pacs.asked)
+        paths = ("/studies", "/studies/1.2.9/metadata", f"{SERIES}/instances/1.2.3.4.9/metadata")
+        waiting = [threading.Thread(target=ask, args=(base + path,)) for path in paths]
+        for thread in waiting:
+            thread.start()
+        pacs.wait_for(lambda: len(pacs.asked) >= asked + 2)
+        program.send_signal(signal.SIGTERM)
+        code = program.wait(PATIENCE_S)
+        pacs.gate.set()
+        for thread in waiting:
+            thread.join(PATIENCE_S)
+
+    assert code == 0
+    assert statuses[0] == 200
+    assert 200 not in statuses[1:]
+    assert b"Traceback" not in (tmp_path / "log").read_bytes()

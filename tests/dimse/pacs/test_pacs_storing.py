@@ -182,3 +182,30 @@ def test_a_cache_of_another_boot_or_that_is_damaged_is_begun_anew(tmp_path: Path
     assert (kept, after, studies_in(damaged, ["1.1"])) == ([True], [False], [False])
     assert size > 20_000
     damaged.close()
+
+
+def test_a_replaced_object_is_not_counted_for_ever(tmp_path: Path):
+    clock = Clock()
+    cache = a_cache(tmp_path, clock, 1 << 30)
+    for number in range(3):
+        made = a_data_set(study="1.1", series="1.1.1", instance="1.1.1.1", InstanceNumber=number)
+        cache.put([[a_file(add_pixels(made, [bytes(20_000)], rows=100, columns=100))]], "1.1")
+    clock.at += 4000
+
+    cache.make_room()
+
+    assert cache.size_bytes == 0
+    cache.close()
+
+
+def test_what_is_left_of_a_cache_that_was_being_removed_is_not_read(tmp_path: Path):
+    clock = Clock()
+    cache = a_cache(tmp_path / "c", clock, 1 << 30)
+    cache.put([[an_object("1.1")]], "1.1")
+    cache.close()
+    (tmp_path / "c" / "opened").unlink()
+
+    again = a_cache(tmp_path / "c", clock, 1 << 30)
+
+    assert studies_in(again, ["1.1"]) == [False]
+    again.close()

@@ -1,6 +1,7 @@
 """The page in a browser, before the real service."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from tests.browsing import Browser, Tab
 from tests.e2e.conftest import Program
 
 PATIENCE_S = 30.0
+# Requests wait in the page as they would on a slow line; those that were aborted meanwhile fail as ever.
+_HOLD = """
+(() => {
+  const [send, held] = [fetch, []];
+  window.held = held;
+  window.release = () => held.splice(0).forEach((go) => go());
+  window.fetch = (url, options) =>
+    new RegExp(PATTERN).test(url)
+      ? new Promise((done) => held.push(() => done(send(url, options))))
+      : send(url, options);
+})();
+"""
 
 
 @dataclass
@@ -22,6 +35,12 @@ class Page:
     tabs: list[Tab] = field(default_factory=list)
 
     @property
+    def root(self) -> str:
+        """The DICOMweb root."""
+        root: str = httpx.get(f"{self.address}config.json").json()["dicomweb"]
+        return self.address + root
+
+    @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.program.port}/"
 
@@ -30,20 +49,30 @@ class Page:
         self.tabs.append(self.browser.open(self.address + place, width=width, height=height))
         return self.tabs[-1]
 
+    def open_holding(self, pattern: str, place: str = "") -> Tab:
+        """A tab that holds back requests whose URLs match `pattern` until `release()` is run in it."""
+        tab = self.browser.open()
+        self.tabs.append(tab)
+        tab.call(
+            "Page.addScriptToEvaluateOnNewDocument", source=_HOLD.replace("PATTERN", json.dumps(pattern))
+        )
+        tab.go(self.address + place)
+        return tab
+
     def store(self, *files: bytes) -> list[str]:
         """Store files; where they lie below the DICOMweb root."""
         return [self._store(file) for file in files]
 
     def _store(self, file: bytes) -> str:
         response = httpx.post(
-            f"{self.program.root}/studies",
+            f"{self.root}/studies",
             content=file,
             headers={"Content-Type": "application/dicom"},
             timeout=PATIENCE_S,
         )
         assert response.status_code in (200, 202), response.text
         url: str = response.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
-        return url.removeprefix(self.program.root)
+        return url.removeprefix(self.root)
 
     def store_together(self, files: Sequence[bytes]) -> None:
         """Store many files with one request."""
@@ -55,6 +84,10 @@ class Page:
             timeout=PATIENCE_S,
         )
         assert response.status_code == 200, response.text
+
+    def delete(self, path: str) -> None:
+        """Delete what lies at a path below the DICOMweb root."""
+        assert httpx.delete(self.program.root + path, timeout=PATIENCE_S).status_code == 204
 
     def get(self, path: str) -> httpx.Response:
         """What lies at a path below the DICOMweb root."""
@@ -76,15 +109,42 @@ def serving(folder: Path, **settings: str) -> Iterator[Program]:
         program.close()
 
 
-@pytest.fixture(scope="module")
-def program(browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+@pytest.fixture(scope="session")
+def program(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     yield from serving(tmp_path_factory.mktemp("page"), ISTHMUS_ON_DUPLICATE="replace")
+
+
+@pytest.fixture(scope="session")
+def elsewhere(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A service below a prefix, with its bridge and OHIF on other hosts."""
+    yield from serving(
+        tmp_path_factory.mktemp("elsewhere"),
+        ISTHMUS_PREFIX="/pacs/dicom-web",
+        ISTHMUS_BRIDGE_URL="https://bridge.example.org:8443/isthmus/",
+        ISTHMUS_OHIF_URL="https://viewer.example.org/ohif/",
+    )
 
 
 @pytest.fixture
 def page(browser: Browser, program: Program) -> Iterator[Page]:
     """The page; what it complained of fails the test."""
-    shown = Page(program, browser)
+    yield from _watched(Page(program, browser))
+
+
+@pytest.fixture
+def page_elsewhere(browser: Browser, elsewhere: Program) -> Iterator[Page]:
+    """The page of the service `elsewhere`."""
+    yield from _watched(Page(elsewhere, browser))
+
+
+@pytest.fixture
+def empty_page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The page of a service that has nothing."""
+    for program in serving(tmp_path):
+        yield from _watched(Page(program, browser))
+
+
+def _watched(shown: Page) -> Iterator[Page]:
     yield shown
     complaints = [text for tab in shown.tabs for text in tab.complaints]
     requests = [url for tab in shown.tabs for url in tab.requests]
@@ -92,23 +152,3 @@ def page(browser: Browser, program: Program) -> Iterator[Page]:
         tab.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith((shown.address, "data:", "about:"))] == []
-
-
-@pytest.fixture
-def start_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Starts a service of its own, with these settings, for a page."""
-    running: list[Iterator[Program]] = []
-    shown: list[Page] = []
-
-    def begin(**settings: str) -> Page:
-        running.append(serving(tmp_path, **settings))
-        shown.append(Page(next(running[-1]), browser))
-        return shown[-1]
-
-    yield begin
-    for one in shown:
-        for tab in one.tabs:
-            tab.close()
-    for program in running:
-        for _ in program:
-            pass

@@ -92,3 +92,25 @@ def test_a_peer_is_queried_and_a_study_retrieved(bridged, opened):
     assert tab.text("dialog .line").startswith("Done")
     tab.click("dialog .primary")
     tab.wait_for("document.querySelector('.who h1')?.textContent === 'Retrieved, R'")
+
+
+def test_an_answer_to_an_earlier_query_is_not_shown(bridged):
+    bridged.store(a_ct(PatientName="Earlier^E"), a_ct(PatientName="Later^L"))
+    tab = bridged.open_holding("PatientName=Earlier", "#/peers/ITSELF")
+    tab.click(".query input")
+    tab.type("Earlier")
+    tab.press("Enter")
+    tab.wait_for("window.held.length === 1")
+
+    tab.run("document.querySelector('.query input').value = ''")
+    tab.type("Later")
+    tab.press("Enter")
+    tab.wait_for("document.querySelector('.results tbody tr')")
+    tab.run("release()")
+    tab.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    assert "Later, L" in tab.text(".results")
+    for one in bridged.tabs:
+        one.close()
+    bridged.tabs.clear()
+    assert tab.complaints == []

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from urllib.parse import quote
 
 import pytest
 
@@ -42,8 +43,8 @@ def many(program, browser) -> None:
     )
 
 
-def test_an_empty_archive_says_what_to_do(start_page):
-    tab = start_page().open()
+def test_an_empty_archive_says_what_to_do(empty_page):
+    tab = empty_page.open()
 
     tab.wait_for("document.querySelector('.message')")
 
@@ -61,6 +62,15 @@ def test_the_list_is_searched_as_one_types(page, many):
     assert names(tab) == ["Zoë, Many"]
     assert tab.run("location.hash") == "#/?name=zoe+many"
     assert "1 study" in tab.text(".count")
+
+
+def test_a_name_is_found_as_it_is_shown(page, many):
+    tab = page.open("#/nowhere")
+
+    tab.go(f"{page.address}#/?name={quote('Zoë, Many')}")
+    settled(tab, 1)
+
+    assert names(tab) == ["Zoë, Many"]
 
 
 def test_pages_follow_one_another(page, many):
@@ -136,12 +146,13 @@ def test_names_are_text_whatever_is_in_them(page):
     study = study_of(path)
     series = path.split("/")[4]
 
+    tab = page.open("#/nowhere")
     for place, there in (
-        (f"#/?id={'<b>x</b>'.replace('<', '%3C').replace('>', '%3E').replace('/', '%2F')}", "tbody tr"),
+        (f"#/?id={quote('<b>x</b>', safe='')}", "tbody tr"),
         (f"#/studies/{study}", ".card"),
         (f"#/studies/{study}/series/{series}", ".sw div"),
     ):
-        tab = page.open(place)
+        tab.go(page.address + place)
         tab.wait_for(f"document.querySelector('{there}')")
         if "series" in place:
             tab.press("m")
@@ -179,6 +190,7 @@ def test_a_study_is_deleted_only_when_that_is_confirmed(page):
 
     tab.click(".study > .actions .danger")
     tab.wait_for("document.querySelector('dialog[open]')")
+    assert "Deleted, D" in tab.text("dialog .subject")
     tab.press("Escape")
     tab.wait_for("!document.querySelector('dialog')")
     assert page.get(f"{place}/metadata").status_code == 200
@@ -187,6 +199,86 @@ def test_a_study_is_deleted_only_when_that_is_confirmed(page):
     tab.wait_for("location.hash === '#/'")
 
     assert page.get(f"{place}/metadata").status_code == 404
+
+
+def test_what_cannot_be_deleted_is_told_and_what_somebody_went_on_to_stays(page):
+    path, other = page.store(a_ct(PatientName="Slow^D"), a_ct(PatientName="Other^D"))
+    tab = page.open_holding(f"/studies/{study_of(path)}$", f"#/studies/{study_of(path)}")
+    tab.click(".study > .actions .danger")
+    tab.click("dialog .danger")
+    tab.wait_for("window.held.length === 1")
+
+    tab.go(f"{page.address}#/studies/{study_of(other)}")
+    tab.wait_for("document.querySelector('.who h1')?.textContent === 'Other, D'")
+    page.delete(f"/studies/{study_of(path)}")
+    tab.run("release()")
+    tab.wait_for("document.querySelector('.notice.trouble')")
+
+    assert "The study was not deleted" in tab.text(".notice")
+    assert tab.text(".who h1") == "Other, D"
+    tab.complaints[:] = [one for one in tab.complaints if "404" not in one]
+
+
+def test_leaving_a_study_leads_back_to_the_search(page, many):
+    tab = page.open("#/?name=many&sort=PatientID")
+    settled(tab, 50)
+    tab.press("]")
+    tab.wait_for("location.hash.includes('offset=50')")
+    tab.wait_for("!document.querySelector('[aria-busy]')")
+
+    tab.click("a.name")
+    tab.click("a.up")
+    tab.wait_for("document.querySelector('.count')?.textContent.startsWith('51–100')")
+
+    assert tab.run("location.hash") == "#/?name=many&sort=PatientID&offset=50"
+
+
+def test_an_upload_ends_by_its_own_button_only(page, tmp_path):
+    file = tmp_path / "slow.dcm"
+    file.write_bytes(a_ct(PatientName="Slow^Upload"))
+    tab = page.open_holding("/studies$", "#/?name=slow+upload")
+    tab.wait_for("document.querySelector('.results .message')")
+    tab.drop([file])
+    tab.wait_for("window.held.length === 1")
+
+    for _ in range(2):
+        tab.press("Escape")
+    for kind in ("mousePressed", "mouseReleased"):
+        tab.mouse(kind, 5, 300)
+    tab.run("release()")
+    tab.wait_for("document.querySelector('dialog .primary')")
+
+    assert tab.text("dialog .line") == "1 file stored."
+
+
+def test_a_sign_in_page_instead_of_an_answer_is_told_in_words(page):
+    tab = page.open()
+    tab.run("void (window.fetch = async () => new Response('<html>Sign in</html>', {status: 200}))")
+
+    tab.press("/")
+    tab.type("anybody")
+    tab.wait_for(
+        "document.querySelector('.results .message h2')?.textContent.includes('could not be listed')"
+    )
+
+    assert "sign in again" in tab.text(".results .message")
+
+
+def test_all_series_of_a_study_can_be_reached(page):
+    study = new_uid()
+    files = [a_file(a_data_set(study=study, PatientName="Series^S", SeriesNumber=n)) for n in range(1, 206)]
+    page.store_together(files)
+    last = page.get(f"/studies/{study}/series?limit=1&offset=204").json()[0]["0020000E"]["Value"][0]
+    tab = page.open(f"#/studies/{study}")
+    tab.wait_for("document.querySelectorAll('.card').length === 120")
+
+    tab.click(".following button")
+    tab.wait_for("document.querySelectorAll('.card').length === 205")
+    assert tab.run("document.querySelector('.following')") is None
+    tab.go(f"{page.address}#/studies/{study}/series/{last}")
+    tab.wait_for("document.querySelector('.viewer .title strong')")
+
+    assert tab.text(".viewer .title strong") == "Series, S"
 
 
 def test_a_study_comes_as_zip(page, tmp_path):
@@ -208,8 +300,8 @@ def test_a_study_comes_as_zip(page, tmp_path):
         assert {name: unpacked.read(name) for name in unpacked.namelist()[1:]} == expected
 
 
-def test_a_study_opens_in_ohif(start_page):
-    page = start_page(ISTHMUS_OHIF_URL="https://viewer.example.org/ohif/")
+def test_a_study_opens_in_ohif(page_elsewhere):
+    page = page_elsewhere
     (path,) = page.store(a_ct())
     tab = page.open(f"#/studies/{study_of(path)}")
 
@@ -246,18 +338,21 @@ def test_a_server_that_fails_is_told_with_a_way_on(page, many):
     tab.complaints[:] = [one for one in tab.complaints if "ERR_INTERNET_DISCONNECTED" not in one]
 
 
-@pytest.mark.parametrize("width", [390, 900, 1600])
-def test_nothing_is_wider_than_the_screen(page, many, width):
+def test_nothing_is_wider_than_the_screen(page, many):
     (path,) = page.store(a_ct(PatientName="Wide^" + "W" * 50, StudyDescription="long " * 12))
     study, series = path.split("/")[2], path.split("/")[4]
+    tab = page.open("#/nowhere")
     for place, there in (
         ("#/", "tbody tr"),
         (f"#/studies/{study}", ".card"),
         (f"#/studies/{study}/series/{series}", ".sw div"),
     ):
-        tab = page.open(place, width=width, height=800)
+        tab.go(page.address + place)
         tab.wait_for(f"document.querySelector('{there}')")
-        assert tab.run("document.documentElement.scrollWidth") <= width, place
+        for width in (390, 900, 1600):
+            tab.resize(width, 800)
+            tab.wait_for(f"innerWidth === {width}")
+            assert tab.run("document.documentElement.scrollWidth") <= width, (place, width)
 
 
 def test_attributes_are_searched(page):

@@ -175,12 +175,109 @@ def test_zoom_move_turn_and_fit(page, series):
     tab.press("r")
     turned = np.reshape(on_screen(tab), (ROWS, COLUMNS))
     assert np.rot90(turned).reshape(-1).tolist() == plain
+    tab.press("h")
+    assert np.reshape(on_screen(tab), (ROWS, COLUMNS)).tolist() == turned[:, ::-1].tolist()
+    tab.press("v")
+    assert np.reshape(on_screen(tab), (ROWS, COLUMNS)).tolist() == turned[::-1, ::-1].tolist()
     tab.press("x")
     tab.press("+")
     zoomed = tab.text(".sw")
     tab.press("f")
 
     assert tab.text(".sw") != zoomed
+
+
+def sides(tab: Tab) -> str:
+    """The letters at the top, right, bottom and left."""
+    found: str = tab.run(
+        "['top', 'right', 'bottom', 'left']"
+        ".map((side) => document.querySelector(`.side.${side}`).textContent).join(' ')"
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, "A L P R"),  # axial
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "H P F A"),  # sagittal
+        ({"ImageOrientationPatient": [0.8, 0, -0.6, 0, 1, 0]}, "A LF P RH"),
+        ({"PatientOrientation": ["A", "FR"]}, "HL A FR P"),
+        ({"PatientOrientation": ["LE", "V"], "AnatomicalOrientationType": "QUADRUPED"}, "   "),
+        ({}, "   "),
+    ],
+    ids=lambda value: str(value),
+)
+def test_the_sides_of_the_patient_stand_at_the_edges(page, told, shown):
+    (path,) = page.store(a_slice(1, new_uid(), new_uid(), **told))
+
+    assert sides(opened(page, path)) == shown
+
+
+def test_the_sides_go_with_the_image(page):
+    axial = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    (path,) = page.store(a_slice(1, new_uid(), new_uid(), **axial))
+    tab = opened(page, path)
+
+    found = []
+    for key in ("r", "h", "v", "x"):
+        tab.press(key)
+        found.append(sides(tab))
+
+    assert found == ["R A L P", "R P L A", "L P R A", "A L P R"]
+
+
+def test_what_is_said_of_the_image_is_of_the_one_on_the_screen(page, series):
+    last = instance_of(page, series, 12)
+    tab = page.open_holding(f"{last}/frames/", f"#{series}")
+    at(tab, 1)
+
+    tab.press("End")
+    tab.wait_for("document.querySelector('.position').textContent === '12 / 12'")
+    assert "Image 1\n" in tab.text(".ne") + "\n"
+    tab.wait_for("window.held.length === 1")
+    tab.run("release()")
+    at(tab, 12)
+
+    assert "Image 12" in tab.text(".ne")
+
+
+def test_an_image_on_the_screen_is_not_given_up_before_the_next_one_is_there(page):
+    tab = page.open()
+
+    found = tab.run(
+        """(async () => {
+          const { Loader } = await import("./page/loader.js");
+          const [closed, waiting] = [[], new Map()];
+          const load = (place) => new Promise((done) => waiting.set(place, () =>
+            done({ bytes: 10, close: () => closed.push(place) })));
+          const loader = new Loader(100, load, { atOnce: 8, mostBytes: 30 });
+          const arrive = async (place) => { waiting.get(place)(); await 0; await 0; await 0; };
+          loader.focus(0);
+          await arrive(0);
+          loader.focus(50);
+          for (const place of [...waiting.keys()].filter((one) => one > 50)) await arrive(place);
+          const seen = closed.includes(0);
+          await arrive(50);
+          loader.focus(51);
+          for (const place of waiting.keys()) await arrive(place);
+          return { seen, loaded: loader.loaded, later: closed.includes(0) };
+        })()"""
+    )
+
+    assert found["seen"] is False
+    assert found["later"] is True
+    assert found["loaded"] <= 3
+
+
+def test_a_number_of_frames_that_is_made_up_takes_no_memory(page):
+    (path,) = page.store(a_slice(1, new_uid(), new_uid(), NumberOfFrames=2_000_000_000))
+    tab = page.open(f"#{path}")
+
+    tab.wait_for("document.querySelector('.position')?.textContent.startsWith('1 / ')")
+
+    assert int(tab.text(".position").split()[-1]) < 1_000_000
+    tab.complaints[:] = [one for one in tab.complaints if "Failed to load resource" not in one]
 
 
 def test_neighbours_are_loaded_ahead_and_each_frame_once(page, series):
@@ -212,6 +309,22 @@ def test_a_report_is_shown_as_text(page, real_data):
     tab.wait_for("document.querySelector('pre.report')?.textContent.length > 100")
 
     assert tab.run("document.querySelector('pre.report').children.length") == 0
+
+
+def test_a_long_report_is_read_from_its_beginning_and_by_keys(page, real_data):
+    (path,) = page.store((real_data / "sr/99+PhoenixDocument+00001.dcm").read_bytes())
+    tab = page.open(f"#{path}")
+    tab.wait_for("document.querySelector('pre.report')?.textContent.length > 100")
+    cut = "document.querySelector('.over').getBoundingClientRect().top"
+    cut += " - document.querySelector('pre.report').getBoundingClientRect().top"
+    assert tab.run(cut) <= 0
+
+    for key in ("i", "0", "x"):  # which are for images
+        tab.press(key)
+    tab.press("PageDown")
+    tab.wait_for("document.querySelector('.over').scrollTop > 0")
+
+    assert len(tab.text("pre.report")) > 100
 
 
 def test_pixels_that_cannot_be_decoded_are_told(page):

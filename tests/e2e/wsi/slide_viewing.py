@@ -22,8 +22,11 @@ type Samples = NDArray[Any]
 
 @dataclass(frozen=True)
 class Seen:
-    """A view of a slide: its middle in pixels of the largest level, how many of them a pixel of the screen
-    holds, by how much it is turned, and what is drawn, rows × columns × 3."""
+    """A view of a slide.
+
+    Its middle is in pixels of the largest level; `resolution` of them lie in a pixel of the screen. It is
+    turned by `rotation` radians. What is drawn is `picture`: rows × columns × 3.
+    """
 
     column: float
     row: float
@@ -68,17 +71,17 @@ class SlideViewer:
 
     def wrong(self) -> list[str]:
         """What the browser or the viewer complained of; the tabs are closed."""
-        found = [
-            text for tab in self.tabs for text in (*tab.complaints, *tab.run("slide.problems"))
-        ] + [f"{tab.run('slide.failed')} tiles failed" for tab in self.tabs if tab.run("slide.failed")]
+        found = [text for tab in self.tabs for text in (*tab.complaints, *tab.run("slide.problems"))] + [
+            f"{tab.run('slide.failed')} tiles failed" for tab in self.tabs if tab.run("slide.failed")
+        ]
         while self.tabs:
             self.tabs.pop().close()
         return found
 
 
-def seen_at(tab: Tab, level: int, column: float, row: float, folder: Path) -> Seen:
-    """What is drawn after going to a level (0 is the smallest) and a place in pixels of the largest one."""
-    told = tab.run(f"slide.go({level}, {column}, {row})")
+def seen_at(tab: Tab, resolution: float, column: float, row: float, folder: Path) -> Seen:
+    """What is drawn around a place; the figures are as in `Seen`."""
+    told = tab.run(f"slide.go({resolution}, {column}, {row})")
     tab.wait_for(_ALL_THERE)
     path = folder / "seen.png"
     tab.screenshot(path)

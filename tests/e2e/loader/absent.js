@@ -1,0 +1,3 @@
+// Stands for modules of node that a dependency names and nobody here calls.
+
+export class EventEmitter {}
