@@ -208,7 +208,7 @@ def _opened(folder: Path, web: Settings) -> ObjectArchive:
         index=f"sqlite://{folder.absolute()}/index.db",
         on_duplicate="replace",  # the PACS is right
         durable=False,
-        write_threads=0,  # a write is a copy: handing it over costs more
+        write_threads=0,  # a write is a copy: handing it over costs as much
     )
     try:
         opened = folder / _OPENED

@@ -23,6 +23,7 @@ log = logging.getLogger("isthmus.pacs")
 
 type Match = dict[str, Any]
 
+_MOST_BYTES = 64 << 20  # of the answers to one search
 _UNSUPPORTED = 0xFF01
 _CANCELLED = 0xFE00
 _NOT_AUTHORIZED = 0x0124
@@ -64,6 +65,7 @@ class Finder:
         self._association = association
         self._context = context
         self._most = most
+        self._left_bytes = _MOST_BYTES
         self.relational = context.extended[:1] == b"\1"
 
     async def ask(self, askings: Sequence[Asking], scope: Mapping[str, str] | None = None) -> Matches:
@@ -103,7 +105,8 @@ class Finder:
                 elif (identity := _identity(match, needed)) not in before:
                     before.add(identity)
                     matches.found.append(match)
-                if len(matches.found) + matches.unusable >= self._most:
+                self._left_bytes -= len(answer.identifier)
+                if len(matches.found) + matches.unusable >= self._most or self._left_bytes < 0:
                     matches.cut = True
                     return
 

@@ -42,7 +42,8 @@ class IntakeLimits:
     """How much an intake may hold: sizes in bytes, numbers of instances between commits of rows.
 
     An object has to arrive within `longest_s` seconds. A store may take its beginning for its age, and
-    `sweep` deletes what is old and has no row, which an object gets at its end only.
+    `sweep` deletes what is old and has no row, which an object gets at its end only. Without `look_first`
+    an object that is there already is found out when its row is entered, not before it is written.
     """
 
     header_limit: int
@@ -52,6 +53,7 @@ class IntakeLimits:
     headers_together: int = 256 << 20
     longest_s: float = 12 * 3600.0
     largest_bytes: int = 32 << 30
+    look_first: bool = True
 
 
 @dataclass(slots=True)
@@ -185,7 +187,7 @@ class ObjectIntake:
                 raise TooLarge("The object took too long to arrive; send it over a faster connection.")
             scanned = arriving.scan.finish()
             self._admit(scanned)
-            known = self._known(scanned)
+            known = self._known(scanned) if self._limits.look_first else None
             # The digest comes last: it is found while the object is being written.
             object_key = arriving.object_key or new_object_key(scanned.key)
             record = record_of(scanned, arriving.size, object_key, digest=b"")
@@ -319,7 +321,7 @@ def _done(work: Callable[[], None]) -> Future[None]:
     try:
         work()
         done.set_result(None)
-    except StoreUnavailable as error:
+    except Exception as error:  # as a thread's: it is this object's fault, not the others'
         done.set_exception(error)
     return done
 

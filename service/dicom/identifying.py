@@ -89,8 +89,7 @@ class Asked:
     def keeps(self, match: Mapping[str, object]) -> bool:
         """Whether `match`, a parsed DICOM JSON object, is what the query is for.
 
-        A key that was sent and that the provider says nothing of is taken to be satisfied; one that could
-        not be sent as it is meant has to be.
+        A key that the provider says nothing of is taken to be satisfied: it was asked to return it.
         """
         query = self.query
         zone = _with_zone(query.filters) if query.zone is not None else frozenset()

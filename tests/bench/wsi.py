@@ -1,7 +1,7 @@
 """Tiles of a large slide, each of another place, by viewers at once: against Debian's Orthanc with DICOMweb.
 
-They are asked for as dicom-microscopy-viewer asks, for the bytes that are stored: Orthanc would otherwise make
-the whole object anew for each of them.
+They are asked for as dicom-microscopy-viewer asks, for the bytes that are stored: Orthanc would otherwise
+make the whole object anew for each of them.
 """
 
 import itertools
@@ -24,7 +24,7 @@ NAME = "wsi"
 _PIXELS = {"a slide of 20,959 tiles": 32_000, "a slide of 1,365 tiles": 8_000}
 _TEXTURE = 4.0  # tiles of 14 kB, as scanners make them
 _CLIENTS = 6  # as many connections as a browser opens to one server
-_TIMES, _THEIR_TIMES = 300, 5
+_TIMES, _THEIR_TIMES = 300, 3
 _ACCEPT = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
 
 
@@ -57,7 +57,7 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
 
 
 class _Viewers:
-    """Viewers of one level of a slide; each asks for `times` tiles, one after the other, none of them twice."""
+    """Viewers of one level of a slide; each asks for `times` tiles, one after the other, none twice."""
 
     def __init__(self, port: int, level: Level, times: int) -> None:
         self._port = port

@@ -136,7 +136,7 @@ def test_what_was_committed_when_the_connection_broke_is_not_undone_by_trying_ag
     first, second = a_record("1.1", "1.1.1", "1.1.1.1"), a_record("1.1", "1.1.1", "1.1.1.2")
     index.add([first], on_duplicate=REFUSE)
 
-    line.break_after = b"COMMIT"
+    line.break_after = b"COMMIT\0"
     (outcome,) = index.add([second], on_duplicate=REFUSE)
     broken = not line.break_after
 
@@ -145,7 +145,7 @@ def test_what_was_committed_when_the_connection_broke_is_not_undone_by_trying_ag
     assert index.doomed(10) == []
     assert counts(index) == (1, 2)
 
-    line.break_after = b"COMMIT"
+    line.break_after = b"COMMIT\0"
     assert sorted(index.remove(Resource("1.1"))) == sorted([first.object_key, second.object_key])
     assert not line.break_after
     assert index.locate(Resource("1.1")) == []
@@ -159,7 +159,7 @@ def test_what_was_committed_and_removed_since_is_not_entered_again(
     index, other = PostgresIndex(line.url, fold_s=60), PostgresIndex(server.url)
     record = a_record("1.1")
     # given: an instance is committed, the answer lost, and another pod removes it with its object
-    line.break_after = b"COMMIT"
+    line.break_after = b"COMMIT\0"
     line.meanwhile = lambda: other.clear(other.remove(Resource("1.1")))
 
     with pytest.raises(IndexUnavailable, match="again"):
@@ -180,7 +180,7 @@ def test_what_was_committed_and_replaced_since_does_not_come_back(
     first, second, third = (a_record(*uids, content=bytes([n])) for n in range(3))
     index.add([first], on_duplicate=REPLACE)
     # given: the first is replaced by the second, the answer lost, and another pod stores the third
-    line.break_after = b"COMMIT"
+    line.break_after = b"COMMIT\0"
     line.meanwhile = lambda: other.add([third], on_duplicate=REPLACE)
 
     with pytest.raises(IndexUnavailable, match="again"):

@@ -10,6 +10,7 @@ import { chooseFiles } from "./upload.js";
 
 const PAGE = 50;
 const TYPING_MS = 250;
+const COUNTED = 10000; // beyond that the server does not count matches
 
 const COLUMNS = [
   { label: "Patient", sort: "PatientName" },
@@ -203,7 +204,7 @@ class Studies {
     const whole =
       total === null
         ? more
-          ? "more than 10,000 studies"
+          ? `more than ${Math.max(last, COUNTED).toLocaleString("en")} studies`
           : `${last.toLocaleString("en")} studies`
         : count(total, "study", "studies");
     fill(
@@ -245,7 +246,11 @@ class Studies {
       return message(
         "search",
         "No study matches",
-        "Names match from the beginning of each word; * stands for anything.",
+        `Names match from the beginning of each word; * stands for anything.${
+          ["id", "accession", "description"].some((name) => this.#criteria.get(name))
+            ? " In everything but names, upper and lower case count."
+            : ""
+        }`,
         button("reset", "Show all studies", all),
       );
     }

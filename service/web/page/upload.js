@@ -65,7 +65,7 @@ export async function upload(house, files) {
   const leaving = new AbortController();
   window.addEventListener("beforeunload", (event) => event.preventDefault(), { signal: leaving.signal });
   const progress = new Progress(files);
-  const working = work(house.archive, files, progress, stopping.signal);
+  const working = work(house.archive, files, progress, stopping.signal).finally(() => leaving.abort());
   await dialog(
     "Upload",
     (close) =>
@@ -80,7 +80,6 @@ export async function upload(house, files) {
   );
   stopping.abort();
   await working;
-  leaving.abort();
   if (progress.stored) window.dispatchEvent(new HashChangeEvent("hashchange"));
 }
 

@@ -23,6 +23,15 @@ def some(series: str = SERIES, count: int = 6) -> list[Dataset]:
     return read_back([a_file(add_pixels(one, [bytes(32)])) for one in made])
 
 
+def large(count: int) -> list[bytes]:
+    """Files of 2 MB, each of bytes of its own."""
+    made = [a_data_set(study=STUDY, series=SERIES, instance=f"{SERIES}.{n}") for n in range(1, count + 1)]
+    return [
+        a_file(add_pixels(one, [bytes([number]) * 2_000_000], rows=1000, columns=1000))
+        for number, one in enumerate(made, 1)
+    ]
+
+
 def meta(series: str = SERIES) -> str:
     return f"/studies/{STUDY}/series/{series}/metadata"
 
@@ -183,8 +192,8 @@ def test_a_large_instance_that_finds_the_cache_full_is_told(tmp_path: Path):
             yield from super().get(event)
             self.note("SENT")
 
-    pacs = Patient(some())
-    chosen = {"cache_bytes": 1, "whole_bytes": 0}
+    pacs = Patient(read_back(large(4)))
+    chosen = {"cache_bytes": 1, "whole_bytes": 100_000}
     with pacs.serving(), facing(pacs.port, tmp_path, settings=chosen) as face:
         answer = face.get(meta())
 
@@ -193,18 +202,7 @@ def test_a_large_instance_that_finds_the_cache_full_is_told(tmp_path: Path):
 
 
 def test_large_instances_arrive_as_they_are(tmp_path: Path):
-    made = [
-        a_file(
-            add_pixels(
-                a_data_set(study=STUDY, series=SERIES, instance=f"{SERIES}.{number}"),
-                [bytes([number]) * 2_000_000],
-                rows=1000,
-                columns=1000,
-            )
-        )
-        for number in range(1, 4)
-    ]
-    pacs = Pacs(read_back(made))
+    pacs = Pacs(read_back(large(3)))
     with pacs.serving(), facing(pacs.port, tmp_path, settings={"whole_bytes": 100_000}) as face:
         answer = face.get(f"/studies/{STUDY}/series/{SERIES}", OBJECTS)
 

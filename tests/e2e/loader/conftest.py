@@ -42,7 +42,8 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loader(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
     """The loader in a browser, and a service of its own on another port."""
-    program = Program(tmp_path_factory.mktemp("loaded"), "serve", ISTHMUS_WORKERS="1")
+    settings = {"ISTHMUS_WORKERS": "1", "ISTHMUS_DECODED_SYNTAXES": "none"}  # it decodes JPEG XL itself
+    program = Program(tmp_path_factory.mktemp("loaded"), "serve", **settings)
     try:
         program.wait_ready()
         with folder_served(bundled) as address, Browser.start() as browser:

@@ -33,6 +33,10 @@ class Page:
     program: Program
     browser: Browser
     tabs: list[Tab] = field(default_factory=list)
+    spare: list[Tab] = field(default_factory=list)
+    """Tabs that show nothing, to be used again."""
+    held: list[Tab] = field(default_factory=list)
+    """Tabs that hold back requests, which are of use once."""
 
     @property
     def root(self) -> str:
@@ -46,13 +50,17 @@ class Page:
 
     def open(self, place: str = "", *, width: int = 1280, height: int = 800) -> Tab:
         """A tab that shows a place of the page."""
-        self.tabs.append(self.browser.open(self.address + place, width=width, height=height))
-        return self.tabs[-1]
+        tab = self.spare.pop() if self.spare else self.browser.open()
+        self.tabs.append(tab)
+        tab.resize(width, height)
+        tab.go(self.address + place)
+        return tab
 
     def open_holding(self, pattern: str, place: str = "") -> Tab:
         """A tab that holds back requests whose URLs match `pattern` until `release()` is run in it."""
         tab = self.browser.open()
         self.tabs.append(tab)
+        self.held.append(tab)
         tab.call(
             "Page.addScriptToEvaluateOnNewDocument", source=_HOLD.replace("PATTERN", json.dumps(pattern))
         )
@@ -125,23 +133,29 @@ def elsewhere(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
     )
 
 
+@pytest.fixture(scope="session")
+def spare() -> list[Tab]:
+    """Tabs that tests have left."""
+    return []
+
+
 @pytest.fixture
-def page(browser: Browser, program: Program) -> Iterator[Page]:
+def page(browser: Browser, program: Program, spare: list[Tab]) -> Iterator[Page]:
     """The page; what it complained of fails the test."""
-    yield from _watched(Page(program, browser))
+    yield from _watched(Page(program, browser, spare=spare))
 
 
 @pytest.fixture
-def page_elsewhere(browser: Browser, elsewhere: Program) -> Iterator[Page]:
+def page_elsewhere(browser: Browser, elsewhere: Program, spare: list[Tab]) -> Iterator[Page]:
     """The page of the service `elsewhere`."""
-    yield from _watched(Page(elsewhere, browser))
+    yield from _watched(Page(elsewhere, browser, spare=spare))
 
 
 @pytest.fixture
-def empty_page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+def empty_page(browser: Browser, tmp_path: Path, spare: list[Tab]) -> Iterator[Page]:
     """The page of a service that has nothing."""
     for program in serving(tmp_path):
-        yield from _watched(Page(program, browser))
+        yield from _watched(Page(program, browser, spare=spare))
 
 
 def _watched(shown: Page) -> Iterator[Page]:
@@ -149,6 +163,17 @@ def _watched(shown: Page) -> Iterator[Page]:
     complaints = [text for tab in shown.tabs for text in tab.complaints]
     requests = [url for tab in shown.tabs for url in tab.requests]
     for tab in shown.tabs:
-        tab.close()
+        if tab not in shown.held and _renewed(tab):
+            shown.spare.append(tab)
+        else:
+            tab.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith((shown.address, "data:", "about:"))] == []
+
+
+def _renewed(tab: Tab) -> bool:
+    try:
+        tab.renew()
+    except AssertionError:  # it waits for something, of which the test that left it so tells
+        return False
+    return True
