@@ -250,7 +250,8 @@ class ObjectIntake:
         digest: Future[bytes] = Future()
         if self._writers is None:
             digest.set_result(scanned.digest)
-            return _Writing(upload, object_key, digest, _done(partial(upload.commit, object_key, digest.result)))
+            written = _done(partial(upload.commit, object_key, digest.result))
+            return _Writing(upload, object_key, digest, written)
         done = self._writers.submit(upload.commit, object_key, digest.result)
         try:
             digest.set_result(scanned.digest)

@@ -31,7 +31,7 @@ def open_archive(settings: Settings) -> ObjectArchive:
             batch_instances=settings.batch_instances,
             batch_bytes=settings.batch_bytes,
             largest_bytes=settings.max_instance,
-            look_first=settings.durable,  # to write in vain costs less than to look where no disk is waited for
+            look_first=settings.durable,  # where no disk is waited for, to write in vain costs less
         ),
         on_duplicate=OnDuplicate(settings.on_duplicate),
         write_threads=settings.write_threads,

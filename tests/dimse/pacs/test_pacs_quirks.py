@@ -185,6 +185,16 @@ def test_more_matches_than_are_taken_are_called_off_with_a_warning(tmp_path: Pat
     assert "X-Total-Count" not in answer.headers
 
 
+def test_answers_that_are_too_much_together_are_called_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bridge.pacs.cfind._MOST_BYTES", 1000)
+    pacs = Pacs(some(30))
+    with pacs.serving(), facing(pacs.port, tmp_path) as face:
+        answer = face.get(f"/studies/{STUDY}/series/{SERIES}/instances")
+
+    assert 0 < len(answer.json()) < 30
+    assert "narrow it" in answer.headers["Warning"]
+
+
 def test_a_pacs_that_lists_no_instances_is_retrieved_from_by_its_word(tmp_path: Path):
     def no_images(asked: Dataset, match: Dataset) -> Dataset | None:
         if asked.QueryRetrieveLevel != "IMAGE":

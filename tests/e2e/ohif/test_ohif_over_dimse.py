@@ -1,4 +1,4 @@
-"""OHIF, unmodified, opens a study that lives only in Orthanc's DIMSE side: the bridge is its DICOMweb server."""
+"""OHIF, unmodified, opens a study that lives only in Orthanc's DIMSE side, with the bridge between."""
 
 import json
 import urllib.request
