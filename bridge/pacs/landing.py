@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bridge import statuses
 from bridge.pacs.cache import Cache
@@ -185,18 +186,27 @@ class Landing:
             while blocks:
                 size += sum(map(len, blocks))
                 block = memoryview(b"".join(blocks))
-                await loop.run_in_executor(self._cache.writers, intake.write, block)
+                await self._written(partial(intake.write, block))
                 self._alive()
                 blocks = [] if data.at_end else await data.read(1)
                 while blocks and not data.at_end and sum(map(len, blocks)) < _BLOCK:
                     blocks += await data.read(1)
-            await loop.run_in_executor(self._cache.writers, intake.end)
+            await self._written(intake.end)
         except BaseException:
             intake.refuse(statuses.CANNOT_UNDERSTAND, "The instance did not arrive whole.")
             raise
         finally:
             outcomes = await loop.run_in_executor(self._cache.writers, intake.finish)
         return outcomes, size
+
+    async def _written(self, work: Callable[[], None]) -> None:
+        """Do `work` in a writer, to its end even if who waits is called off: what follows needs its file."""
+        writing = asyncio.get_running_loop().run_in_executor(self._cache.writers, work)
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
 
     def _alive(self) -> None:
         self._moved.set()
