@@ -40,4 +40,4 @@ def _told(start: Message) -> int:
 
 def places(limit: int, uploads: int) -> int:
     """How many store requests may be among `limit` requests: half, so that stalled ones leave room."""
-    return max(min(uploads, limit // 2), 1)
+    return min(uploads, max(limit // 2, 1))
