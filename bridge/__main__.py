@@ -18,7 +18,7 @@ from bridge.control.app import create_app
 from bridge.control.crossing import DimseLoop
 from bridge.control.house import House
 from bridge.control.server import ControlServer, listening
-from bridge.descriptors import make_room
+from bridge.descriptors import needed
 from bridge.jobs.job import Kind
 from bridge.jobs.jobs import Errand, Jobs
 from bridge.jobs.retrieving import Retrieving
@@ -36,6 +36,7 @@ from bridge.settings import BridgeSettings, read_settings
 from bridge.state import StateFolder, StateUnavailable
 from bridge.tracing import Traced
 from service import leash, logs
+from service.descriptors import make_room
 from service.environment import SettingError
 
 log = logging.getLogger("isthmus.bridge")
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingError as error:
         sys.stderr.write(f"bridge: {error}\n")
         return 2
-    make_room(settings)
+    make_room(needed(settings), "ISTHMUS_MAX_ASSOCIATIONS", log)
     heap.keep()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(settings, state, options.leash))

@@ -1,11 +1,9 @@
-"""Room for connections: how many files and sockets a process of the service may have open."""
+"""Room for connections: how many files and sockets a process may have open."""
 
 import logging
 import resource
 
 from service.settings import Settings
-
-_log = logging.getLogger("isthmus.service")
 
 _OTHERS = 256  # of the index, the store, adopted files, the loop
 
@@ -15,14 +13,16 @@ def needed(settings: Settings) -> int:
     return 2 * settings.max_requests + settings.index_connections + _OTHERS
 
 
-def make_room(settings: Settings) -> None:
-    """Raise the soft limit to what is needed, as far as the hard one lets us; a warning where it does not."""
+def make_room(wanted: int, setting: str, log: logging.Logger) -> None:
+    """Raise the soft limit to `wanted`, as far as the hard one lets us; a warning where it does not.
+
+    `setting` names what asks for so many.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = needed(settings)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     given = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if given > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))
     if given < wanted:
-        _log.warning("descriptors limit=%d needed=%d (ISTHMUS_MAX_REQUESTS)", given, wanted)
+        log.warning("descriptors limit=%d needed=%d (%s)", given, wanted, setting)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from service import leash
 from service.app import create_app
 from service.archive.open import open_archive
-from service.descriptors import make_room
+from service.descriptors import make_room, needed
 from service.dicom import dictionary
 from service.pages import Pages, shared
 from service.settings import Settings
@@ -69,7 +70,7 @@ def serve(
     that must listen before the service is ready, `counters` the descriptor of memory in which several
     processes count, and which place in it is ours.
     """
-    make_room(settings)
+    make_room(needed(settings), "ISTHMUS_MAX_REQUESTS", logging.getLogger("isthmus.service"))
     archive = open_archive(settings)
     try:
         app = create_app(archive, settings, beside=beside, meters=_meters(counters))

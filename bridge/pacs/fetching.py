@@ -21,6 +21,7 @@ from bridge.pacs.known import Known, Listing
 from bridge.pacs.landing import Landing
 from bridge.pacs.line import Line
 from bridge.pacs.listing import Instances, listed
+from bridge.pacs.planning import FEW, planned
 from bridge.pacs.transfer import Outcome, Transfer, Wanted, Watch
 from bridge.settings import PacsSettings
 from service.dicom.errors import (
@@ -34,7 +35,6 @@ from service.dicom.resource import InstanceKey, Level, Resource
 
 log = logging.getLogger("isthmus.pacs")
 
-_FEW = 16  # instances that are asked for by name rather than by their series
 _MOST_REMEMBERED = 1000  # series of which instances were asked for alone
 _ROUNDS = 4  # of a retrieval that breaks off, as long as each brings something
 _HOPELESS = (StoreUnavailable, UpstreamTimeout)  # what asking again at once does not mend
@@ -239,7 +239,7 @@ class Fetching:
     ) -> _Round:
         """Ask once for all that is missing."""
         came = _Round()
-        for wanted, keys in _plan(resource, found, missing):
+        for wanted, keys in planned(resource, found, missing):
             counts = [missing[key] for key in keys]
             expected = None if None in counts else sum(len(uids) for uids in counts if uids is not None)
             outcome, trouble = await self._transferred(wanted, classes, expected)
@@ -269,7 +269,7 @@ class Fetching:
         for key, uids in lacking.items():
             classes = {each for uid, each in (told.get(key) or {}).items() if uid in uids and each}
             if uids and classes - set(known):
-                for some in itertools.batched(sorted(uids), _FEW):
+                for some in itertools.batched(sorted(uids), FEW):
                     await self._transferred(Wanted(key.resource, some), classes, len(some))
         return await self._held(resource)
 
@@ -442,26 +442,6 @@ class Fetching:
         self._tasks.pop((what, resource), None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log(resource, error)
-
-
-def _plan(
-    resource: Resource,
-    found: Mapping[SeriesKey, Instances],
-    missing: Mapping[SeriesKey, Collection[str] | None],
-) -> list[tuple[Wanted, list[SeriesKey]]]:
-    """What to ask for: a few instances by name, a series as a whole, the study if all of it is missing."""
-    incomplete = [key for key, uids in missing.items() if uids is None or uids]
-    whole = [key for key in incomplete if (told := found[key]) is None or missing[key] == told.keys()]
-    if resource.series is None and len(whole) == len(found):
-        return [(Wanted(resource), incomplete)]
-    plan: list[tuple[Wanted, list[SeriesKey]]] = []
-    for key in incomplete:
-        uids = missing[key]
-        if uids is not None and key not in whole and len(uids) <= _FEW:
-            plan.append((Wanted(key.resource, tuple(sorted(uids))), [key]))
-        else:
-            plan.append((Wanted(key.resource), [key]))
-    return plan
 
 
 def _left(told: Instances, have: Mapping[str, str]) -> Collection[str] | None:

@@ -13,12 +13,12 @@ from service.settings import Settings
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import logging, resource, sys
-from service.descriptors import make_room
+from service.descriptors import make_room, needed
 from service.settings import Settings
 logging.basicConfig()
 soft, hard = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-make_room(Settings())
+make_room(needed(Settings()), "ISTHMUS_MAX_REQUESTS", logging.getLogger("isthmus.service"))
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 
