@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service import leash
 from service.app import create_app
-from service.archive.open import open_archive
+from service.archive.open import open_archive_in_time
 from service.descriptors import make_room, needed
 from service.dicom import dictionary
 from service.pages import Pages, shared
@@ -36,6 +36,7 @@ _UNREAD_S = 60.0  # an answer of which hardly anything is read for so long is gi
 _READ_BYTES = 1024  # fewer in that time are hardly anything
 _ACKNOWLEDGED = slice(120, 128)  # tcpi_bytes_acked in Linux's struct tcp_info
 _BACKLOG = 512
+_INDEX_WITHIN_S = 30.0  # after the start
 _QUIET_S = 1.0  # after the start, which loading what pictures take would slow down
 _REASONS = {408: b"Request Timeout", 414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
 # The parser gives up a request's body to whatever protocol its head offers, which is none of ours.
@@ -71,7 +72,7 @@ def serve(
     processes count, and which place in it is ours.
     """
     make_room(needed(settings), "ISTHMUS_MAX_REQUESTS", logging.getLogger("isthmus.service"))
-    archive = open_archive(settings)
+    archive = open_archive_in_time(settings, patience_s=_INDEX_WITHIN_S)
     try:
         app = create_app(archive, settings, beside=beside, meters=_meters(counters))
         config = uvicorn.Config(

@@ -27,7 +27,7 @@ from typing import Any, Self
 
 import pytest
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 # Chromium reads commands from descriptor 3 and writes to 4.
 _LAUNCH = """import os, sys
 os.dup2(int(sys.argv[1]), 3)

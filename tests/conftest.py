@@ -15,10 +15,13 @@ from service.index.memory import MemoryIndex
 from service.index.port import OnDuplicate
 from service.settings import Settings
 from service.store.memory import MemoryStore
+from tests.mended import mend_pynetdicom
 from tests.sites import Site
 
 if TYPE_CHECKING:
     from tests.s3_stores import Place, Stage
+
+mend_pynetdicom()
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,14 +1,34 @@
 """From settings to an archive."""
 
+import logging
+import time
 from functools import partial
 
 from service.archive.intake import IntakeLimits
 from service.archive.objects import ObjectArchive
+from service.dicom.errors import IndexUnavailable
 from service.index.open import is_nearby as index_is_nearby
 from service.index.open import open_index
 from service.index.port import OnDuplicate
 from service.settings import Settings
 from service.store.open import is_nearby, open_bucket, open_store
+
+log = logging.getLogger("isthmus.service")
+
+_AGAIN_S = 0.5
+
+
+def open_archive_in_time(settings: Settings, *, patience_s: float) -> ObjectArchive:
+    """As `open_archive`, of an index that may take a while to answer: a database that is being restarted."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return open_archive(settings)
+        except IndexUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("index=unavailable at the start, waiting for it")
+            time.sleep(_AGAIN_S)
 
 
 def open_archive(settings: Settings) -> ObjectArchive:

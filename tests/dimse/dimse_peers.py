@@ -29,7 +29,7 @@ from bridge.upper.associate import (
 )
 from bridge.upper.command import Command, Operation, Tag, Value, decode
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT_LE = "1.2.840.10008.1.2"

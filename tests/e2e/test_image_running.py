@@ -25,7 +25,7 @@ import pytest
 from tests.making import a_ct
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 pytestmark = pytest.mark.skipif(
     "IMAGE_ROOT" not in os.environ, reason="No image is built; .ci/image does it."

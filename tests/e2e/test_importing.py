@@ -61,7 +61,7 @@ def test_running_again_stores_nothing_twice(tmp_path, files):
 def test_what_is_imported_is_served(tmp_path, files, start):
     load(tmp_path, files)
     program = start("serve").wait_ready()
-    with urllib.request.urlopen(f"{program.root}/instances", timeout=10) as answer:
+    with urllib.request.urlopen(f"{program.root}/instances", timeout=60) as answer:
         assert answer.read().count(b'"00080018"') == 3
 
 

@@ -37,7 +37,7 @@ SCHEMA = schemathesis.openapi.from_path(SOURCE)
 BESIDE_THE_ROOT = {
     path for path, item in SCHEMA.raw_schema["paths"].items() if item.get("servers") == [{"url": "/"}]
 }
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")

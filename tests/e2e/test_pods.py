@@ -110,6 +110,19 @@ def _storm(pods: Pods, database: Server, kills: int, *, seed: int) -> tuple[list
     clients = [Client(seed + number, lambda: pods.ports, among, record) for number in range(CLIENTS)]
     for client in clients:
         client.start()
+    try:
+        _trouble(pods, database, kills, chance, record)
+    finally:
+        for client in clients:
+            client.stopping.set()
+    for client in clients:
+        client.join(60)
+        assert not client.is_alive() and client.error is None, client.error
+    return among, record
+
+
+def _trouble(pods: Pods, database: Server, kills: int, chance: random.Random, record: Record) -> None:
+    """Kill pods and restart the database, and wait until enough has been answered all the same."""
     pause = threading.Event()
     for kill in range(kills):
         pause.wait(chance.uniform(0.3, 1.5))
@@ -123,12 +136,6 @@ def _storm(pods: Pods, database: Server, kills: int, *, seed: int) -> tuple[list
         if _answered_well(record) > ENOUGH:
             break
         pause.wait(0.1)
-    for client in clients:
-        client.stopping.set()
-    for client in clients:
-        client.join(60)
-        assert not client.is_alive() and client.error is None, client.error
-    return among, record
 
 
 def _answered_well(record: Record) -> int:

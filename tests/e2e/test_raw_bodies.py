@@ -28,7 +28,7 @@ def a_file() -> tuple[bytes, str]:
 def answers(port: int, blocks: list[bytes | None]) -> list[tuple[int, bytes]]:
     """What comes back for these blocks, an answer awaited at each `None` among them."""
     found = []
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for block in blocks:
             if block is not None:
@@ -42,7 +42,7 @@ def answers(port: int, blocks: list[bytes | None]) -> list[tuple[int, bytes]]:
 
 def retrieved(port: int, study: str) -> bytes:
     """The only instance of a study, as it is stored."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", f"/dicom-web/studies/{study}/metadata")
         found = json.loads(connection.getresponse().read())[0]

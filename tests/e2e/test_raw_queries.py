@@ -23,7 +23,7 @@ def study(product) -> str:
 
 def ask(port: int, *blocks: bytes) -> bytes:
     """Everything that comes back for `blocks`, each sent on its own, until the connection closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for block in blocks:
             peer.sendall(block)
@@ -51,7 +51,7 @@ def test_a_query_beyond_ascii_is_understood(product, study, query):
 
 def test_it_may_come_in_pieces_and_after_another_request(product, study):
     line = "GET /dicom-web/studies?&PatientName=Müller^Raw".encode()
-    with socket.create_connection(("127.0.0.1", product.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", product.port), timeout=60) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number in range(len(line) - 12, len(line) - 7):  # within a character too
             peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")

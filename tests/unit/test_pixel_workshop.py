@@ -16,7 +16,7 @@ from service.pixels.transcode import transcode
 from service.pixels.workshop import Workshop, require_wanted
 from tests.codestreams import grey, native
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 def frame(size: int = 10) -> Frame:

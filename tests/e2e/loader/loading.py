@@ -15,7 +15,7 @@ from tests.browsing import Tab
 from tests.e2e.conftest import Program
 from tests.e2e.ohif.viewing import as_file
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 _ARRAYS = {
     "Uint8Array": "u1", "Int8Array": "i1", "Uint16Array": "<u2", "Int16Array": "<i2",
     "Uint32Array": "<u4", "Int32Array": "<i4", "Float32Array": "<f4",

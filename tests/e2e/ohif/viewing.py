@@ -14,7 +14,7 @@ from pydicom import Dataset
 from tests.browsing import Browser, Tab
 from tests.e2e.conftest import Program
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 _SHOWN = """
 (() => {
   const [element] = cornerstone.getEnabledElements();

@@ -11,7 +11,7 @@ import pytest
 from tests.browsing import Browser, Tab
 from tests.e2e.conftest import Program
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 # Requests wait in the page as they would on a slow line; those that were aborted meanwhile fail as ever.
 _HOLD = """
 (() => {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.browsing import Browser, Tab
 from tests.e2e.conftest import Program
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 WIDTH, HEIGHT = 900, 700
 _ALL_THERE = "slide.problems.length || (slide.started && slide.started === slide.ended)"
 
