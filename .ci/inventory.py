@@ -22,6 +22,7 @@ _OS = Path("/etc/os-release")
 # What distributions that name no SPDX expression say in words, in their metadata or the file LICENSE.
 DISTRIBUTIONS = {
     "obstore": "MIT",
+    "protobuf": "BSD-3-Clause",
     "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
     "uvloop": "MIT OR Apache-2.0",
 }

@@ -8,8 +8,9 @@ _OTHERS = 256  # of the archive's kept connections, peers that are called, files
 def needed(settings: BridgeSettings) -> int:
     """How many descriptors the settings allow.
 
-    An association has a connection, and one to the archive; a request by HTTP has a connection, and an object
-    of a PACS that is being read.
+    An association has a connection, one to the archive, and where instances are kept a file for the one that
+    arrives; a request by HTTP has a connection, and an object of a PACS that is being read.
     """
     limits = settings.limits
-    return limits.connections + 2 * (limits.associations + settings.control.connections) + _OTHERS
+    files = limits.associations if settings.spool.size_bytes else 0
+    return limits.connections + 2 * (limits.associations + settings.control.connections) + files + _OTHERS

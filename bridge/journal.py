@@ -24,6 +24,8 @@ class AssociationReport:
     result: str
     answers: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """How often each Command Field (0: of no service) was answered with each final status."""
+    protocol: str = ""
+    """The version of TLS, empty in clear."""
 
     @classmethod
     def of(
@@ -42,6 +44,7 @@ class AssociationReport:
             duration_s,
             association.result,
             answers,
+            association.protocol,
         )
 
     def log(self) -> None:
@@ -50,9 +53,10 @@ class AssociationReport:
         quiet = self.size_bytes == 0 and self.result in ("released", "lost", "drained") and not failed
         log.log(
             logging.DEBUG if quiet else logging.INFO,
-            "association peer=%s calling=%s called=%s contexts=%d objects=%d bytes=%d answers=%s "
+            "association peer=%s%s calling=%s called=%s contexts=%d objects=%d bytes=%d answers=%s "
             "seconds=%.3f result=%s",
             self.peer,
+            f" tls={self.protocol}" if self.protocol else "",
             _value(self.calling),
             _value(self.called),
             self.contexts,

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge import hosts
+from bridge.forwarding.rules import Rule, read_rules
+from bridge.forwarding.servers import Server, read_server
 from bridge.hosts import Network
 from bridge.table import Table
+from bridge.tls import OwnTls, read_fingerprints, read_trust
 from service.environment import SettingError
+from service.tls import ServerTrust
 
 log = logging.getLogger("isthmus.peers")
 
@@ -50,10 +54,17 @@ class Peer:
     timeout_s: float | None = None
     strict: bool = False
     callers: tuple[Network, ...] = ()
+    tls: ServerTrust | None = None
+    """How it is reached over TLS, `None` for in clear."""
+    fingerprint: frozenset[str] = frozenset()
+    """The fingerprints of the certificates that it is known by; where there are any, by nothing else."""
 
 
 class Peers:
-    """All peers of one bridge; immutable."""
+    """All peers of one bridge; immutable.
+
+    `servers` are the DICOMweb servers that instances are sent on to, `rules` say which ones and when.
+    """
 
     def __init__(
         self,
@@ -61,9 +72,14 @@ class Peers:
         *,
         unknown: frozenset[str] = _UNKNOWN_MAY,
         loopback: frozenset[str] = frozenset(SERVICES),
+        servers: Iterable[Server] = (),
+        rules: Iterable[Rule] = (),
     ) -> None:
+        self.servers = {server.name: server for server in servers}
+        self.rules = tuple(rules)
         self._by_name = {peer.name: peer for peer in peers}
         self._by_title = {_same(peer.ae_title): peer for peer in self._by_name.values()}
+        self._bound = {one for peer in self._by_name.values() for one in peer.fingerprint}
         self._unknown = unknown
         self._loopback = loopback
 
@@ -78,21 +94,37 @@ class Peers:
         """The peer of this AE title; case and surrounding spaces do not count."""
         return self._by_title.get(_same(title))
 
-    def caller(self, calling: str, host: str) -> Peer | None:
-        """The peer that calls itself `calling` at the address `host`; another address is a stranger's."""
-        peer = self.by_ae_title(calling)
-        return peer if peer is not None and hosts.within(host, peer.callers) else None
+    def impostor(self, calling: str, certificate: str) -> bool:
+        """Whether a caller's title and certificate contradict each other.
 
-    def allows(self, calling: str, host: str, service: str) -> bool:
+        So they do if the title's peer is known by other certificates than the one that was shown, and if the
+        certificate is one that another peer is known by. `certificate` is a fingerprint, empty for none.
+        """
+        peer = self.by_ae_title(calling)
+        if peer is not None and peer.fingerprint:
+            return certificate not in peer.fingerprint
+        return certificate in self._bound
+
+    def caller(self, calling: str, host: str, certificate: str = "") -> Peer | None:
+        """The peer that calls itself `calling` at the address `host`; another address is a stranger's.
+
+        `certificate` is the fingerprint of the one that it has shown, empty for none.
+        """
+        peer = self.by_ae_title(calling)
+        if peer is None or not hosts.within(host, peer.callers) or self.impostor(calling, certificate):
+            return None
+        return peer
+
+    def allows(self, calling: str, host: str, service: str, certificate: str = "") -> bool:
         """Whether a caller may use `service`, one of `SERVICES`."""
-        peer = self.caller(calling, host)
+        peer = self.caller(calling, host, certificate)
         if peer is not None:
             return service in peer.services
         return service in (self._loopback if hosts.is_loopback(host) else self._unknown)
 
 
-def read_peers(path: Path, *, look_up_s: float = _LOOK_UP_S) -> Peers:
-    """The peers in a TOML file, their hosts looked up.
+def read_peers(path: Path, own: OwnTls | None = None, *, look_up_s: float = _LOOK_UP_S) -> Peers:
+    """The peers in a TOML file, their hosts looked up; `own` is what the bridge has for TLS with them.
 
     A host that is not found keeps nobody from starting: the peer is logged, and a stranger when it calls.
     `SettingError` names file, table and key of what cannot be used.
@@ -110,23 +142,32 @@ def read_peers(path: Path, *, look_up_s: float = _LOOK_UP_S) -> Peers:
     unknown = whole.table("unknown")
     strangers = unknown.choices("services", SERVICES)
     unknown.end()
+    servers = [read_server(name, table) for name, table in whole.tables("servers").items()]
+    for server in servers:
+        if server.name in tables:
+            raise SettingError(
+                f"ISTHMUS_PEERS: {path}: [servers.{server.name}] has the name of a peer; "
+                "give each a name of its own."
+            )
+    rules = read_rules(whole.rows("rules"), peers=tables, servers=[server.name for server in servers])
     whole.end()
     found = hosts.look_up(
         (table.host("host") for table in tables.values()), timeout_s=look_up_s if tables else 0.0
     )
-    peers = [_peer(name, table, found) for name, table in tables.items()]
+    peers = [_peer(name, table, found, own or OwnTls()) for name, table in tables.items()]
     _differ(path, peers)
     if strangers is None:
-        return Peers(peers)
-    return Peers(peers, unknown=strangers, loopback=strangers)
+        return Peers(peers, servers=servers, rules=rules)
+    return Peers(peers, unknown=strangers, loopback=strangers, servers=servers, rules=rules)
 
 
-def _peer(name: str, table: Table, found: Mapping[str, tuple[Network, ...]]) -> Peer:
+def _peer(name: str, table: Table, found: Mapping[str, tuple[Network, ...]], own: OwnTls) -> Peer:
     host = table.host("host")
-    for key in ("tls", "fingerprint"):
-        table.refused(key, "is no use, since outgoing TLS is not offered by this version")
+    certificates = read_fingerprints(table)
     services = table.choices("services", SERVICES)
     callers = table.networks("calls_from")
+    if callers is None and certificates:
+        callers = hosts.ANYWHERE  # its certificate says more than its address
     if callers is None and host not in found:
         log.warning("peer name=%s its host is not found, so its calls are those of a stranger", name)
     peer = Peer(
@@ -145,6 +186,8 @@ def _peer(name: str, table: Table, found: Mapping[str, tuple[Network, ...]]) -> 
         timeout_s=table.seconds("timeout_s"),
         strict=table.flag("strict", False),
         callers=found.get(host, ()) if callers is None else callers,
+        tls=read_trust(table, own, certificates),
+        fingerprint=certificates,
     )
     table.end()
     return peer

@@ -1,4 +1,5 @@
-"""What we ask of a peer on an open association: echo, store, find, get, move, event report (PS3.7 9 and 10).
+"""What we ask of a peer on an open association (PS3.7 9 and 10): echo, store, find, get, move, and the
+N-services that report, act, create and update.
 
 Every operation raises `AssociationLost` if the association ends before the last response has come, and
 `NoResponse` if the peer falls silent; the association is aborted then, since an answer that comes later
@@ -74,6 +75,15 @@ class Progress:
         return self.status in _PENDING
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The response to an N-CREATE or N-SET; `error_id` is 0 where the peer tells none."""
+
+    status: int
+    error_id: int = 0
+    comment: str = ""
+
+
 async def connect(
     peer: Peer, proposals: Sequence[Proposal], limits: Limits, *, calling: str
 ) -> RequestedAssociation:
@@ -84,7 +94,7 @@ async def connect(
     """
     limits = of_peer(limits, peer)
     request = _request(proposals, called=peer.ae_title, calling=calling, longest=limits.pdata_bytes)
-    return await associate(peer.host, peer.port, request, limits, connect_s=limits.connect_s)
+    return await associate(peer.host, peer.port, request, limits, connect_s=limits.connect_s, tls=peer.tls)
 
 
 def of_peer(limits: Limits, peer: Peer) -> Limits:
@@ -267,6 +277,29 @@ async def action(
     )
 
 
+async def create(
+    association: Association, context_id: int, sop_instance: str, attributes: bytes, *, timeout_s: float
+) -> Outcome:
+    """N-CREATE (PS3.7 10.1.5) of an instance whose UID we choose."""
+    return await _about(
+        association,
+        context_id,
+        Operation.N_CREATE,
+        attributes,
+        timeout_s,
+        affected_sop_instance=sop_instance,
+    )
+
+
+async def update(
+    association: Association, context_id: int, sop_instance: str, changes: bytes, *, timeout_s: float
+) -> Outcome:
+    """N-SET (PS3.7 10.1.3) of some attributes of an instance."""
+    return await _about(
+        association, context_id, Operation.N_SET, changes, timeout_s, requested_sop_instance=sop_instance
+    )
+
+
 def _request(proposals: Sequence[Proposal], *, called: str, calling: str, longest: int) -> AssociateRequest:
     if len(proposals) > MOST_CONTEXTS:
         raise ValueError(f"an association has {MOST_CONTEXTS} presentation contexts at most")
@@ -315,6 +348,24 @@ async def _notify(
     command = Command.request(operation, message_id, sop_class, has_data=True, **values)
     await association.send(context_id, command, information)
     return await _status(association, message_id, timeout_s, keep=keep)
+
+
+async def _about(
+    association: Association,
+    context_id: int,
+    operation: Operation,
+    content: bytes,
+    timeout_s: float,
+    **values: str,
+) -> Outcome:
+    message_id = association.new_message_id()
+    sop_class = association.contexts[context_id].abstract
+    command = Command.request(operation, message_id, sop_class, has_data=True, **values)
+    await association.send(context_id, command, content)
+    message = await _answer(association, message_id, timeout_s)
+    if message.data is not None:
+        message.data.discard()
+    return Outcome(message.command.status, message.command.number(Tag.ERROR_ID), _comment(message))
 
 
 async def _answer(

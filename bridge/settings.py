@@ -1,16 +1,28 @@
 """The bridge's settings: read from the environment once, validated, then passed on."""
 
+import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bridge import hosts, syntaxes
+from bridge.archive.settings import ArchiveSettings as ArchiveSettings
+from bridge.archive.settings import read_archive
+from bridge.mpps.settings import MppsSettings, read_mpps
 from bridge.peers import Peers, read_peers
+from bridge.tls import OwnTls, TlsListening, read_listening, read_own
+from bridge.worklist.settings import WorklistSettings, read_worklist
 from service import environment
+from service.access.settings import AccessSettings, read_access
+from service.audit.settings import AuditSettings, read_audit
+from service.certificates import pair, pem
 from service.environment import SettingError
 from service.settings import Settings, networks, origins
+from service.tls import Contexts, https_contexts
+from service.tracing import collector
+
+log = logging.getLogger("isthmus.bridge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +56,10 @@ class Limits:
     """Of one calling AE title at one address."""
     connections: int = 1024
     """Connections without an association; above that the oldest is closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveSettings:
-    """The DICOMweb server behind the bridge, and how long it is waited for."""
-
-    url: str = "http://127.0.0.1:8080/dicom-web"
-    token_file: Path | None = None
-    ca_file: Path | None = None
-    connect_s: float = 10.0
-    answer_s: float = 120.0
-    """For the answer after the last byte, and for each pause in which the archive reads nothing."""
-    continue_s: float = 5.0
-    """For the interim answer 100 before an instance is sent that could not be sent again."""
-    replay_window_bytes: int = 1 << 20
-    """An instance is kept for one replay while it is no larger than this."""
-    replay_delay_s: float = 1.0
-    """At most this long after a 503 the replay begins."""
-    unsent_bytes: int = 1 << 18
-    """What may wait in the connection's write buffer."""
-    idle_connections: int = 64
+    handshake_s: float = 10.0
+    """For the TLS handshake, before the time for the A-ASSOCIATE-RQ begins."""
+    handshakes: int = 256
+    """TLS handshakes in progress; above that the oldest is ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +163,9 @@ class ControlSettings:
     cors: tuple[str, ...] = ("loopback",)
     any_host: bool = False
     """Whether requests may name any host, as those that come through a proxy do."""
+    access: AccessSettings = field(default_factory=AccessSettings)
+    tls: Contexts | None = None
+    """How it is served over TLS, `None` for in clear."""
     connections: int = 512
     body_bytes: int = 1 << 20
     body_stall_s: float = 30.0
@@ -216,12 +214,89 @@ class PacsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """How instances are kept while the archive does not take them, and sent on afterwards."""
+
+    size_bytes: int = 0
+    """The most bytes that are kept, those in quarantine among them; 0: none are taken."""
+    instances: int = 200_000
+    """The most that are kept: each has a file, and some 500 bytes of memory."""
+    reserve_bytes: int = 256 << 20
+    """Left free on the disk."""
+    own_bytes: int = 1 << 20
+    """Of an instance that arrives are held in memory in any case."""
+    held_bytes: int = 64 << 20
+    """More than that, of all that arrive together, before copies go into files."""
+    threads: int = 4
+    """That write, read and sync."""
+    answer_s: float = 30.0
+    """For the archive's answer, before an instance is kept instead; shorter than modalities wait."""
+    studies: int = 4
+    """Sent on at a time."""
+    pause_s: float = 0.5
+    """Before an archive that was lost is tried again; doubled each time."""
+    longest_pause_s: float = 10.0
+    strikes: int = 5
+    """How often the archive may fail with an instance, and take others meanwhile, before it is set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingSettings:
+    """How instances are sent on by rules, and how long that is tried."""
+
+    most: int = 200_000
+    """Instances that wait or have failed, for all targets together; each takes about 1 KiB of memory."""
+    give_up_s: float = 7 * 86400.0
+    """How long an instance is tried before it counts as failed."""
+    hooks: Path | None = None
+    """The folder of the modules that hooks are in."""
+    hook_timeout_s: float = 2.0
+    hook_start_s: float = 30.0
+    """For a hook's module to be imported."""
+    hook_bytes: int = 1 << 30
+    """The address space of a hook's process."""
+    gather_s: float = 1.0
+    """How long instances of a study are gathered before the first of them is sent."""
+    batch: int = 500
+    """Instances that go over one association."""
+    retry_delay_s: float = 2.0
+    """Before the second attempt; doubled each time."""
+    retry_pause_s: float = 300.0
+    """The longest such pause."""
+    missing_tries: int = 6
+    """How often the archive is asked for an instance that it has not, before it counts as failed."""
+    stop_s: float = 2.0
+    """For the instance that is being sent when the program ends."""
+    held_bytes: int = 32 << 20
+    """In instances that are fetched ahead, of each target."""
+    sending: int = 4
+    """Instances that are sent to a DICOMweb server at a time."""
+    head_bytes: int = 1 << 20
+    """The beginning of a data set in which rules look for attributes; else the archive is asked."""
+    deciding: int = 4
+    """Instances of which the archive is asked for the attributes at a time."""
+    metadata_bytes: int = 16 << 20
+    """The longest answer to that."""
+    segment_bytes: int = 16 << 20
+    """Of the journal, before it is compacted."""
+    rounds: int = 3
+    """How often an instance goes to one target within `round_s`; more than that is a circle of servers."""
+    round_s: float = 3600.0
+    remembered: int = 200_000
+    """Instances of which that is known."""
+    warn_s: float = 60.0
+    """Between two lines of the log that say that there is no room."""
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeSettings:
     """Everything that the bridge is told from outside."""
 
     ae_title: str = "ISTHMUS"
     host: str = "127.0.0.1"
     port: int = 11112
+    tls: TlsListening | None = None
+    """Where associations over TLS are taken, `None` for nowhere."""
     check_called_ae: bool = False
     drain_s: float = 4.0
     peers: Peers = field(default_factory=Peers)
@@ -239,11 +314,20 @@ class BridgeSettings:
     web: Settings = field(default_factory=Settings)
     """How a PACS answers that is presented as DICOMweb, where that is as the service does."""
     jobs: JobSettings = field(default_factory=JobSettings)
+    forwarding: ForwardingSettings = field(default_factory=ForwardingSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    traces_to: str = ""
+    """Where traces go by OTLP over HTTP; nowhere without it."""
+    worklist: WorklistSettings = field(default_factory=WorklistSettings)
+    mpps: MppsSettings = field(default_factory=MppsSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
 
 
 def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
     """The settings in `environ`; `SettingError` names the first variable that is no good."""
+    own = read_own(environ)
+    peers = _peers(environ, own)
     return BridgeSettings(
         ae_title=_ae_title(environ),
         web=Settings(
@@ -262,7 +346,8 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
         host=environment.text(environ, "ISTHMUS_DIMSE_HOST", "127.0.0.1"),
         port=environment.integer(environ, "ISTHMUS_DIMSE_PORT", 11112, most=65535),
         drain_s=environment.integer(environ, "ISTHMUS_DRAIN_S", 4, most=3600),
-        peers=_peers(environ),
+        tls=read_listening(environ, own),
+        peers=peers,
         accept_syntaxes=_accept_syntaxes(environ),
         limits=Limits(
             associations=environment.integer(environ, "ISTHMUS_MAX_ASSOCIATIONS", 256, least=1, most=65536),
@@ -270,30 +355,51 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
                 environ, "ISTHMUS_MAX_ASSOCIATIONS_PER_PEER", 64, least=1, most=65536
             ),
         ),
-        archive=ArchiveSettings(
-            url=_archive_url(environ),
-            token_file=_file(environ, "ISTHMUS_ARCHIVE_TOKEN_FILE"),
-            ca_file=_file(environ, "ISTHMUS_ARCHIVE_CA"),
-        ),
+        archive=read_archive(environ),
         state=Path(environment.text(environ, "ISTHMUS_BRIDGE_STATE", "./data/bridge")),
         control=_control(environ),
+        audit=read_audit(environ),
+        traces_to=collector(environ),
+        forwarding=_forwarding(environ, peers),
+        worklist=read_worklist(environ),
+        mpps=read_mpps(environ),
+        spool=SpoolSettings(size_bytes=environment.size(environ, "ISTHMUS_SPOOL", 0, least=64 << 20)),
+    )
+
+
+def _forwarding(environ: Mapping[str, str], peers: Peers) -> ForwardingSettings:
+    given = environment.text(environ, "ISTHMUS_HOOKS", "")
+    if given and not Path(given).is_dir():
+        raise SettingError(f"ISTHMUS_HOOKS must be a folder with Python modules; it is {given!r}.")
+    for rule in peers.rules:
+        if rule.hook and not given:
+            raise SettingError(
+                f"ISTHMUS_HOOKS must name the folder of the hook {rule.hook} of ISTHMUS_PEERS ({rule.name})."
+            )
+    return ForwardingSettings(
+        most=environment.integer(environ, "ISTHMUS_FORWARD_MAX", 200_000, least=1, most=10_000_000),
+        give_up_s=86400.0 * environment.integer(environ, "ISTHMUS_FORWARD_DAYS", 7, least=1, most=365),
+        hooks=Path(given).resolve() if given else None,
+        hook_timeout_s=environment.integer(environ, "ISTHMUS_HOOK_TIMEOUT_S", 2, least=1, most=60),
     )
 
 
 def _control(environ: Mapping[str, str]) -> ControlSettings:
     host = environment.text(environ, "ISTHMUS_BRIDGE_HOST", "127.0.0.1")
-    auth = environment.one_of(environ, "ISTHMUS_AUTH", "none", ("none", "none!"))
-    if auth == "none" and host != "localhost" and not hosts.is_loopback(host):
+    access = replace(read_access(environ), share_key_file=None)  # links are to studies of the archive
+    if not access.safe_beyond_loopback and host != "localhost" and not hosts.is_loopback(host):
         raise SettingError(
             f"ISTHMUS_BRIDGE_HOST is {host!r}, beyond loopback, and ISTHMUS_AUTH is 'none': anyone could "
-            "send and fetch studies. Put an authenticating proxy in front and write ISTHMUS_AUTH='none!' "
-            "to allow it."
+            "send and fetch studies. Have people sign in (ISTHMUS_AUTH='basic' or 'jwt'), or put an "
+            "authenticating proxy in front and write ISTHMUS_AUTH='none!' to allow it."
         )
     return ControlSettings(
         host=host,
         port=environment.integer(environ, "ISTHMUS_BRIDGE_PORT", 8081, most=65535),
         cors=origins(environ, "ISTHMUS_CORS", ("loopback",)),
-        any_host=auth == "none!",
+        any_host=access.safe_beyond_loopback,
+        access=access,
+        tls=https_contexts(pair(pem(environ, "ISTHMUS_TLS_CERT"), pem(environ, "ISTHMUS_TLS_KEY"))),
     )
 
 
@@ -305,9 +411,18 @@ def _ae_title(environ: Mapping[str, str], name: str = "ISTHMUS_AE_TITLE", defaul
     return title
 
 
-def _peers(environ: Mapping[str, str]) -> Peers:
+def _peers(environ: Mapping[str, str], own: OwnTls) -> Peers:
     given = environment.text(environ, "ISTHMUS_PEERS", "")
-    return read_peers(Path(given)) if given else Peers()
+    peers = read_peers(Path(given), own) if given else Peers()
+    asked = own.credentials.certificate is not None and own.credentials.authorities is not None
+    for peer in peers if not asked else ():
+        if peer.fingerprint:
+            log.warning(
+                "peer name=%s has a fingerprint, and callers are asked for no certificate: its calls are "
+                "rejected (ISTHMUS_DIMSE_TLS_CERT, ISTHMUS_DIMSE_TLS_CLIENT_CA)",
+                peer.name,
+            )
+    return peers
 
 
 def _accept_syntaxes(environ: Mapping[str, str]) -> frozenset[str] | None:
@@ -319,43 +434,3 @@ def _accept_syntaxes(environ: Mapping[str, str]) -> frozenset[str] | None:
             "ISTHMUS_ACCEPT_SYNTAXES must be transfer syntaxes that are stored here, such as "
             f"1.2.840.10008.1.2.1 or JPEG2000Lossless or 1.2.840.10008.1.2.4.*; it has {str(unknown)!r}."
         ) from None
-
-
-def _archive_url(environ: Mapping[str, str]) -> str:
-    url = environment.text(environ, "ISTHMUS_ARCHIVE_URL", "")
-    if url:
-        return _checked_url(url)
-    host = environment.text(environ, "ISTHMUS_HOST", "127.0.0.1")
-    # What listens on every address is reached on the loopback.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    port = environment.integer(environ, "ISTHMUS_PORT", 8080, least=1, most=65535)
-    prefix = environment.text(environ, "ISTHMUS_PREFIX", "/dicom-web").strip("/")
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return f"http://{authority}/{prefix}".rstrip("/")
-
-
-def _checked_url(url: str) -> str:
-    example = "such as http://127.0.0.1:8080/dicom-web"
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or any(c <= " " for c in url):
-        raise SettingError(f"ISTHMUS_ARCHIVE_URL must be an http or https URL {example}.")
-    if parts.query or parts.fragment or parts.username is not None:
-        raise SettingError(
-            "ISTHMUS_ARCHIVE_URL must have no query, fragment or password; a token comes from "
-            "ISTHMUS_ARCHIVE_TOKEN_FILE."
-        )
-    return url.rstrip("/")
-
-
-def _file(environ: Mapping[str, str], name: str) -> Path | None:
-    given = environment.text(environ, name, "")
-    if not given:
-        return None
-    path = Path(given)
-    if not path.is_file():
-        raise SettingError(f"{name} must name a file that can be read; it is {given!r}.")
-    return path

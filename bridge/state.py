@@ -41,7 +41,7 @@ class StateFolder:
     def open(cls, path: Path) -> "StateFolder":
         """Make the folder if it is not there, and lock it; `SettingError` if either cannot be done."""
         try:
-            _make_folder(path)
+            make_folder(path)
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SettingError(
@@ -127,7 +127,7 @@ class Shelf:
     # On the disk's thread.
 
     def _load(self) -> dict[str, dict[str, Any]]:
-        _make_folder(self._path)
+        make_folder(self._path)
         found: dict[str, dict[str, Any]] = {}
         for path in sorted(self._path.iterdir()):
             if path.name.endswith(_TEMPORARY):
@@ -151,19 +151,19 @@ class Shelf:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        _flush_folder(self._path)
+        flush_folder(self._path)
 
     def _remove(self, name: str) -> None:
         (self._path / (name + _RECORD)).unlink(missing_ok=True)
-        _flush_folder(self._path)
+        flush_folder(self._path)
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
     """Make a folder and those above it durably, where they are not there."""
     for folder in [*reversed(path.parents), path]:
         if not folder.exists():
             folder.mkdir(exist_ok=True)
-            _flush_folder(folder.parent)
+            flush_folder(folder.parent)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
@@ -182,7 +182,7 @@ def _set_aside(path: Path) -> None:
     path.rename(path.with_name(path.name.removesuffix(_RECORD) + _DAMAGED))
 
 
-def _flush_folder(path: Path) -> None:
+def flush_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -16,14 +16,19 @@ from service.dicom.errors import (
     IndexUnavailable,
     NotAuthorized,
     NotDicom,
+    NotFound,
     StoreUnavailable,
     TooLarge,
     TooMany,
     UpstreamFailed,
 )
+from service.dicom.performed import InvalidValue, MissingAttribute, MissingValue
 
 # PS3.7 annex C, PS3.4 Table B.2-1.
 SUCCESS = 0x0000
+OPTIONAL_UNSUPPORTED = 0x0001
+INVALID_VALUE = 0x0106
+ATTRIBUTE_LIST_ERROR = 0x0107
 PROCESSING_FAILURE = 0x0110
 DUPLICATE_INSTANCE = 0x0111
 NO_SUCH_INSTANCE = 0x0112
@@ -31,6 +36,8 @@ INVALID_ARGUMENT = 0x0115
 INVALID_INSTANCE = 0x0117
 NO_SUCH_CLASS = 0x0118
 CLASS_CONFLICT = 0x0119
+MISSING_ATTRIBUTE = 0x0120
+MISSING_VALUE = 0x0121
 CLASS_UNSUPPORTED = 0x0122
 NO_SUCH_ACTION = 0x0123
 NOT_AUTHORIZED = 0x0124
@@ -94,6 +101,21 @@ RETRIEVE_STATUS: Mapping[type[BaseException], int] = {
     BaseException: CANNOT_PROCESS,
 }
 
+# PS3.7 10.1.2, 10.1.3, 10.1.5 and C.4 to C.5, PS3.4 F.7.2 and F.8.2, of performed procedure steps.
+STEP_STATUS: Mapping[type[BaseException], int] = {
+    InvalidValue: INVALID_VALUE,
+    MissingAttribute: MISSING_ATTRIBUTE,
+    MissingValue: MISSING_VALUE,
+    BadRequest: PROCESSING_FAILURE,
+    NotFound: NO_SUCH_INSTANCE,
+    Duplicate: DUPLICATE_INSTANCE,
+    ClassUnsupported: CLASS_UNSUPPORTED,
+    TooLarge: RESOURCE_LIMITATION,
+    TooMany: RESOURCE_LIMITATION,
+    Busy: RESOURCE_LIMITATION,
+    BaseException: PROCESSING_FAILURE,
+}
+
 # What a C-STORE gets where the answer names no reason of its own.
 _STATUS_OF_HTTP: Mapping[int, int] = {
     401: NOT_AUTHORIZED,
@@ -131,6 +153,11 @@ def retrieve_status(error: BaseException) -> int:
     return next(RETRIEVE_STATUS[kind] for kind in type(error).__mro__ if kind in RETRIEVE_STATUS)
 
 
+def step_status(error: BaseException) -> int:
+    """The status of an N-CREATE, N-SET or N-GET about a performed procedure step, of an error."""
+    return next(STEP_STATUS[kind] for kind in type(error).__mro__ if kind in STEP_STATUS)
+
+
 def retrieved_status(*, completed: int, warning: int, failed: int, cancelled: bool) -> int:
     """The final status of a C-MOVE or C-GET, by what became of its sub-operations."""
     if cancelled:
@@ -155,6 +182,12 @@ def store_status_of_answer(http_status: int, body: bytes) -> int:
             warnings = _reasons(answer, (_REFERENCED,), _WARNING_REASON)
             return next((w for w in warnings if 0xB000 <= w <= 0xBFFF), SUCCESS)
     return _STATUS_OF_HTTP.get(http_status, PROCESSING_FAILURE)
+
+
+def says_what_became(body: bytes) -> bool:
+    """Whether an answer to a store request has a word on any instance (PS3.18 Table I.1-1)."""
+    answer = _object(body)
+    return any(_items(answer, sequence) for sequence in (_FAILED, _OTHER_FAILURES, _REFERENCED))
 
 
 def _failure(reason: int) -> int:

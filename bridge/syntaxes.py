@@ -62,3 +62,18 @@ def listed(items: Iterable[str]) -> frozenset[str]:
             raise ValueError(item)
         accepted.update(found)
     return frozenset(accepted)
+
+
+# Nobody is asked to make these: archives cannot, or may not over the web.
+_NEVER_MADE = frozenset((syntaxes.IMPLICIT_LE, syntaxes.EXPLICIT_BE, syntaxes.DEFLATED))
+
+
+def is_made(uid: str) -> bool:
+    """Whether instances may be made into a transfer syntax: without a new loss, whatever they are."""
+    syntax = syntaxes.BY_UID.get(uid)
+    return (
+        syntax is not None
+        and not syntax.lossy
+        and uid not in _NEVER_MADE
+        and syntax.form not in (syntaxes.Form.VIDEO, syntaxes.Form.REFERENCE)
+    )

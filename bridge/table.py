@@ -3,7 +3,9 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from bridge import hosts, syntaxes
 from bridge.hosts import Network
@@ -33,6 +35,29 @@ class Table:
             for name, inner in self._checked_table(key, self._take(key, {})).items()
         }
 
+    def rows(self, key: str) -> "list[Table]":
+        """The tables `[[key]]` in their order."""
+        value = self._take(key, [])
+        if not isinstance(value, list):
+            self._complain(key, f"must be tables, each below a line [[{key}]]", value)
+        return [
+            Table(f"{self._place}: [[{key}]] {number}", self._checked_table(f"{key} {number}", inner))
+            for number, inner in enumerate(value, 1)
+        ]
+
+    def names(self) -> list[str]:
+        """All keys that are there."""
+        return list(self._values)
+
+    @property
+    def place(self) -> str:
+        """The setting, file and table that messages name."""
+        return self._place
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        return key in self._values
+
     def table(self, key: str) -> "Table":
         """The table `[key]`, empty if it is absent."""
         return Table(f"{self._place}: [{key}]", self._checked_table(key, self._take(key, {})))
@@ -49,12 +74,6 @@ class Table:
         if not isinstance(value, bool):
             self._complain(key, "must be true or false", value)
         return value
-
-    def refused(self, key: str, rule: str) -> None:
-        """Complain with `rule` about a key that is there and not `false`."""
-        value = self._take(key, False)
-        if value is not False:
-            self._complain(key, rule, value)
 
     def host(self, key: str) -> str:
         """The name or address of a host, which must be there."""
@@ -128,6 +147,54 @@ class Table:
         except ValueError as unknown:
             self._complain(key, "must be transfer syntaxes that are stored here", str(unknown))
 
+    def text(self, key: str) -> str:
+        """A text without surrounding space, empty if it is not there."""
+        value = self._take(key, "")
+        if not isinstance(value, str) or (key in self._values and not value.strip()):
+            self._complain(key, "must be a text that is not empty", value)
+        return value.strip()
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A text or a list of texts, none if the key is not there."""
+        value = self._take(key, [])
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            self._complain(key, "must be a text or a list of texts", value)
+        return tuple(items)
+
+    def url(self, key: str) -> str:
+        """An http or https URL without query, fragment and password, which must be there."""
+        value = self._needed(key)
+        rule = (
+            "must be an https URL such as https://archive.example.org/dicom-web, without a password or query"
+        )
+        if not isinstance(value, str) or not value.isascii() or any(c <= " " for c in value):
+            self._complain(key, rule, value)
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.query or parts.fragment or "@" in parts.netloc:
+            self._complain(key, rule, value)
+        return value.rstrip("/")
+
+    def file(self, key: str) -> Path | None:
+        """A file that is there, if the key is."""
+        value = self._take(key, None)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not Path(value).is_file():
+            self._complain(key, "must name a file that can be read", value)
+        return Path(value)
+
+    def lossless_syntax(self, key: str) -> str | None:
+        """One transfer syntax that instances can be made into without loss, if it is there."""
+        uid = self.syntax(key)
+        if uid is not None and not syntaxes.is_made(uid):
+            self._complain(key, "must be a transfer syntax that is made without loss", self._values[key])
+        return uid
+
     def syntax(self, key: str) -> str | None:
         """One transfer syntax by UID or name, if it is there."""
         value = self._take(key, None)
@@ -175,6 +242,10 @@ class Table:
         if not isinstance(value, dict):
             raise SettingError(f"{self._place}: {key} must be a table.")
         return value
+
+    def complain(self, key: str, rule: str, value: object) -> NoReturn:
+        """Say that `value`, of `key`, does not keep to `rule`."""
+        self._complain(key, rule, value)
 
     def _complain(self, key: str, rule: str, value: object) -> NoReturn:
         raise SettingError(f"{self._place}: {key} {rule}; it is {value!r}.")

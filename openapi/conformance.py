@@ -78,8 +78,9 @@ _NETWORK = """
 ## Network and HTTP
 
 - HTTP/1.1, with persistent connections, `100-continue`, chunked bodies in both directions, and `HEAD` as
-  `GET` without a body. HTTP/2 and TLS are for a proxy in front; offers of other protocols (`Upgrade`) are
-  ignored. A request's head may have 64 KiB: a longer one is answered 414 where it is the URI, else 431.
+  `GET` without a body. HTTPS (TLS 1.2 and 1.3) with a certificate in `ISTHMUS_TLS_CERT`. HTTP/2 is for a
+  proxy in front; offers of other protocols (`Upgrade`) are ignored. A request's head may have 64 KiB: a
+  longer one is answered 414 where it is the URI, else 431.
 - The base URI is `ISTHMUS_PUBLIC_URL`, or follows `Host` and, from trusted proxies, `Forwarded` and
   `X-Forwarded-*`.
 - Request header fields: `Accept`, `Accept-Charset`, `Accept-Encoding`, `If-None-Match`, `If-Match`,
@@ -122,10 +123,13 @@ values are UTF-8. Text is read in these sets, with code extensions where DICOM h
 _SECURITY = """
 ## Security
 
-The service has no authentication of its own: it listens beyond loopback only with `ISTHMUS_AUTH=none!`, for
-use behind a proxy that authenticates and terminates TLS. Patients' names and identifiers go to no log, no
+`ISTHMUS_AUTH` has people sign in with a name and a password (RFC 7617) or with a bearer token (RFC 6750), a JWT
+of an OpenID provider; searches, retrievals and deletion may be confined to studies or patients by its claims.
+Without sign-in the service listens beyond loopback only with `ISTHMUS_AUTH=none!`, for use behind a proxy that
+authenticates. Patients' names and identifiers go to no log, no
 URL that the service makes and no error. A BulkDataURI in a stored data set is looked for in its request
-only and never fetched. Pages of other origins are allowed by `ISTHMUS_CORS`.
+only and never fetched. Pages of other origins are allowed by `ISTHMUS_CORS`. Where nobody signs in, requests
+whose `Host` is a name that is not this machine's are refused (403).
 """
 
 

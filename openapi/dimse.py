@@ -15,9 +15,11 @@ from bridge.scp.classes import is_storage
 from bridge.scp.commitment import Commitment
 from bridge.scp.echo import Echo
 from bridge.scp.find import Find
+from bridge.scp.mpps import CLASS_OF, Mpps
 from bridge.scp.retrieve import Retrieve
 from bridge.scp.service import Service
 from bridge.scp.store import Store
+from bridge.scp.worklist import ModalityWorklist
 from bridge.settings import read_settings
 from bridge.upper.associate import APPLICATION_CONTEXT
 from bridge.upper.command import Operation
@@ -37,6 +39,8 @@ SERVICES: Sequence[Service] = (
     Find(_NOBODY, _SETTINGS),
     Retrieve(_NOBODY, _SETTINGS),
     Commitment(_NOBODY, _SETTINGS.limits),
+    ModalityWorklist(_NOBODY, _SETTINGS),
+    Mpps(_NOBODY, _SETTINGS),
 )
 
 # What is asked of peers: the function of `bridge.scu`, what it is for, and in which classes.
@@ -52,9 +56,12 @@ ASKED = (
     ("C-GET", "get", "Patient Root, Study Root", "of a PACS that has it; instances come in the SCP role"),
     ("C-MOVE", "move", "Patient Root, Study Root", "of a PACS without C-GET, to `ISTHMUS_INBOX_AE_TITLE`"),
     ("N-EVENT-REPORT", "event_report", "Storage Commitment Push Model", "reports, in the SCP role"),
+    ("N-CREATE", "create", "Modality Performed Procedure Step", "steps that rules pass on"),
+    ("N-SET", "update", "Modality Performed Procedure Step", "steps that rules pass on"),
 )
 _AGREEMENTS = ("relational", "combined_datetime", "fuzzy", "timezone", "", "empty_values", "multiple_values")
 _RETRIEVALS = "C-GET, C-MOVE"
+_OF_STEPS = "N-CREATE, N-SET, N-GET"
 _FINAL = (
     (statuses.SUCCESS, "any", "done"),
     (statuses.UNRECOGNIZED_OPERATION, "any", "the bridge does not serve this operation"),
@@ -63,6 +70,9 @@ _FINAL = (
     (statuses.CANCELLED, f"C-FIND, {_RETRIEVALS}", "cancelled by the peer"),
     (statuses.NOT_ALL_WELL, _RETRIEVALS, "some sub-operations had a warning or failed"),
     (statuses.NOT_PERFORMED, _RETRIEVALS, "all sub-operations failed"),
+    (statuses.OPTIONAL_UNSUPPORTED, "N-GET", "the step lacks an attribute that was asked for"),
+    (statuses.ATTRIBUTE_LIST_ERROR, "N-SET", "an attribute that is settled was left as it is"),
+    (statuses.PROCESSING_FAILURE, "N-SET", "the step is over (Error ID A710)"),
 )
 
 
@@ -118,7 +128,12 @@ def _associations() -> str:
         ("User identity", "not used; a positive response is given where one is asked for"),
         ("Called AE title", "any" if not _SETTINGS.check_called_ae else "its own"),
         ("Calling AE title", "any; what strangers may ask for is in [dimse.md](dimse.md#peers)"),
-        ("TLS", "not offered"),
+        (
+            "TLS",
+            "as provider on a port of its own (2762), and toward peers with `tls = true`: TLS 1.2 and 1.3 "
+            "by the BCP 195 profile (PS3.15 B), certificates of callers verified; optionally with the "
+            "suites of the retired Non-downgrading profile; see [dimse.md](dimse.md#tls)",
+        ),
     ]
     return "### Association policies\n\n" + table(("What", "How"), rows)
 
@@ -140,7 +155,8 @@ def _served() -> str:
 
 def _operations(abstract: str) -> str:
     offering = next(service for service in SERVICES if service.offer(abstract, "") is not None)
-    names = [Operation(code).name.replace("_", "-") for code in sorted(offering.operations)]
+    served = [code for code in sorted(offering.operations) if CLASS_OF.get(code, abstract) == abstract]
+    names = [Operation(code).name.replace("_", "-") for code in served]
     if abstract == PUSH_MODEL:
         names.append("N-EVENT-REPORT")
     called = [name for name in names if name != _other_of_two(abstract)]
@@ -185,12 +201,16 @@ def _negotiated() -> str:
     everything = bytes([1] * len(_AGREEMENTS))
     find = next(service for service in SERVICES if isinstance(service, Find))
     retrieve = next(service for service in SERVICES if isinstance(service, Retrieve))
+    worklist = next(service for service in SERVICES if isinstance(service, ModalityWorklist))
     rows = []
     for uid, name in classes().items():
-        for service in (find, retrieve):
+        for service in (find, retrieve, worklist):
             offer = service.offer(uid, "")
             if offer is not None:
-                rows.append((name, ", ".join(_agreed(offer.extended(everything) or b""))))
+                agreed = offer.extended(everything) or b""
+                if service is worklist:  # the first two are reserved, and answered as offered (PS3.4 K.5)
+                    agreed = b"\0\0" + agreed[2:]
+                rows.append((name, ", ".join(_agreed(agreed))))
     text = """
         What is agreed to where a peer offers it (PS3.4 C.5.1.1, C.5.2.1, C.5.3.1); nothing is agreed to that
         was not offered.
@@ -226,6 +246,7 @@ def _statuses() -> str:
         ("C-STORE", statuses.STORE_STATUS),
         ("C-FIND", statuses.FIND_STATUS),
         (f"{_RETRIEVALS} before the first sub-operation", statuses.RETRIEVE_STATUS),
+        (_OF_STEPS, statuses.STEP_STATUS),
     )
     rows = [(f"{code:04X}", of, what) for code, of, what in _FINAL]
     for operation, mapped in tables:

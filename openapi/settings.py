@@ -80,6 +80,13 @@ STORAGE = (
 
 HTTP = (
     Row(("ISTHMUS_HOST", "ISTHMUS_PORT"), "where the service listens", ("host", "port")),
+    Row(
+        ("ISTHMUS_TLS_CERT", "ISTHMUS_TLS_KEY"),
+        "a certificate with its chain, and its key, in PEM: the service and the bridge's HTTP speak HTTPS "
+        "then (TLS 1.2 and 1.3), and nothing else on these ports. Files that change are used by the next "
+        "connection",
+        default="none",
+    ),
     _one(
         "ISTHMUS_PREFIX",
         "prefix",
@@ -110,16 +117,72 @@ HTTP = (
     ),
     _one("ISTHMUS_WORKERS", "", "processes that answer HTTP", default="allowed CPUs, at most 4"),
     _one(
-        "ISTHMUS_AUTH",
-        "",
-        "`none` refuses to listen beyond loopback; `none!` allows it, for use behind an authenticating proxy",
-        default="`none`",
-    ),
-    _one(
         "ISTHMUS_DRAIN_S",
         "drain_s",
         "how long each program may take to finish what is in flight when it is told to stop",
         unit="seconds",
+    ),
+)
+
+ACCESS = (
+    _one(
+        "ISTHMUS_AUTH",
+        "",
+        "how people sign in at service and bridge: `basic` with a name and a password, `jwt` with a token of "
+        "an OpenID provider, `basic,jwt` either; `none` has nobody sign in and refuses to listen beyond "
+        "loopback; `none!` allows it, for use behind an authenticating proxy. See [security](security.md)",
+        default="`none`",
+    ),
+    _one(
+        "ISTHMUS_PASSWORDS_FILE",
+        "access.passwords_file",
+        "a file of lines `name:hash` or `name:hash:scopes`, as `isthmus password NAME` or `htpasswd -B` "
+        "writes them; who has no scopes there may do everything. It is read again when it changes",
+    ),
+    _one(
+        "ISTHMUS_OIDC_ISSUER",
+        "access.issuer",
+        "the OpenID provider whose tokens are taken, as its tokens name it (`iss`); its keys are found below "
+        "`/.well-known/openid-configuration`",
+    ),
+    _one(
+        "ISTHMUS_OIDC_AUDIENCE",
+        "access.audience",
+        "what tokens for this server have in their claim `aud`",
+    ),
+    _one(
+        "ISTHMUS_OIDC_CLIENT_ID",
+        "access.client_id",
+        "the public client as which browsers sign in, for [the page](page.md) and OHIF",
+    ),
+    _one(
+        "ISTHMUS_OIDC_SCOPE",
+        "access.asked_scope",
+        "the scopes that browsers ask the provider for",
+    ),
+    _one(
+        "ISTHMUS_OIDC_SCOPE_PREFIX",
+        "",
+        "what stands before `read`, `store`, `delete`, `render` and `share` in a token's `scope`, `scp` or "
+        "`roles`",
+        default="`dicom:` or nothing",
+    ),
+    Row(
+        ("ISTHMUS_OIDC_STUDIES_CLAIM", "ISTHMUS_OIDC_PATIENTS_CLAIM"),
+        "claims of a token with the Study Instance UIDs, or the Patient IDs, that its bearer is confined to; "
+        "whose token does not have them may know of everything",
+        ("access.studies_claim", "access.patients_claim"),
+    ),
+    _one(
+        "ISTHMUS_OIDC_CA",
+        "access.ca_file",
+        "a file with certificates that the provider is checked against, beside those of the machine",
+    ),
+    _one(
+        "ISTHMUS_SHARE_KEY_FILE",
+        "access.share_key_file",
+        "a file with keys for links to studies, one a line (`openssl rand -base64 32`): the first signs, all "
+        "are gone by; without it there are no links. It is read again when it changes",
     ),
 )
 
@@ -216,6 +279,31 @@ BRIDGE = (
         "where the bridge listens",
         ("bridge.host", "bridge.port"),
     ),
+    Row(
+        ("ISTHMUS_DIMSE_TLS_CERT", "ISTHMUS_DIMSE_TLS_KEY"),
+        "a certificate with its chain, and its key, in PEM: associations are taken over TLS too, and "
+        "peers that are reached over TLS are shown it. Files that change are used by the next connection",
+        default="none",
+    ),
+    Row(
+        ("ISTHMUS_DIMSE_TLS_HOST", "ISTHMUS_DIMSE_TLS_PORT"),
+        "where associations over TLS are taken",
+        default="`ISTHMUS_DIMSE_HOST`, `2762`",
+    ),
+    _one(
+        "ISTHMUS_DIMSE_TLS_CLIENT_CA",
+        "",
+        "a file with certificates of authorities: whoever calls over TLS must have a certificate of "
+        "theirs. Peers that are reached over TLS are checked against them too; without it, against the "
+        "system's",
+        default="none",
+    ),
+    _one(
+        "ISTHMUS_DIMSE_TLS_PROFILE",
+        "",
+        "`bcp195`: TLS 1.3, and 1.2 with ECDHE and AES-GCM; `legacy-non-downgrading` adds DHE with AES-GCM",
+        default="`bcp195`",
+    ),
     _one(
         "ISTHMUS_ARCHIVE_URL",
         "",
@@ -225,26 +313,63 @@ BRIDGE = (
     _one(
         "ISTHMUS_ARCHIVE_TOKEN_FILE",
         "bridge.archive.token_file",
-        "a file with the bearer token for that server",
+        "a file with the bearer token for that server, or `name:password`; it is read again when it changes. "
+        "Under `isthmus up` the bridge signs in to its own service without one",
     ),
     _one(
         "ISTHMUS_ARCHIVE_CA",
         "bridge.archive.ca_file",
-        "a file with the certificates that server is checked against",
+        "a file with the certificates that server is checked against; the service beside the bridge needs "
+        "none, being known by `ISTHMUS_TLS_CERT`",
     ),
     _one(
         "ISTHMUS_BRIDGE_STATE",
         "",
-        "the folder in which the bridge keeps what has to outlast it: requests for storage commitment that "
+        "the folder in which the bridge keeps what has to outlast it: the spool and its quarantine, what is to be "
+        "forwarded, "
+        "requests for storage commitment that "
         "are not reported, and jobs. One bridge has it at a time; a second one refuses to start. "
         "Files that cannot "
         "be read are renamed to `*.damaged` and logged",
         default="`./data/bridge`",
     ),
+    _one(
+        "ISTHMUS_SPOOL",
+        "",
+        "store and forward: instances that the archive cannot take at the time are acknowledged and kept in "
+        "`ISTHMUS_BRIDGE_STATE` until it can, at most so many bytes of them; beyond that A700H, see "
+        "[spool.md](spool.md)",
+        unit="bytes",
+        default="off: A700H, and the sender keeps its copy",
+    ),
+    _one(
+        "ISTHMUS_FORWARD_MAX",
+        "bridge.forwarding.most",
+        "instances that may wait to be [forwarded](forwarding.md) or have failed, for all targets together; "
+        "beyond that instances that a rule forwards are refused (A700H). Each takes about 1 KiB of memory",
+    ),
+    _one(
+        "ISTHMUS_FORWARD_DAYS",
+        "",
+        "how long an instance is tried before it counts as failed",
+        unit="days",
+        default="`7`",
+    ),
+    _one(
+        "ISTHMUS_HOOKS",
+        "bridge.forwarding.hooks",
+        "the folder of the Python modules that rules name as [hooks](forwarding.md#hooks)",
+    ),
+    _one(
+        "ISTHMUS_HOOK_TIMEOUT_S",
+        "bridge.forwarding.hook_timeout_s",
+        "how long a hook may take for an instance before its process is ended",
+        unit="seconds",
+    ),
     Row(
         ("ISTHMUS_BRIDGE_HOST", "ISTHMUS_BRIDGE_PORT"),
         "where the [bridge's HTTP](bridge-http.md) listens; beyond loopback only if `ISTHMUS_AUTH` is "
-        "`none!`",
+        "not `none`",
         ("bridge.control.host", "bridge.control.port"),
     ),
     Row(
@@ -308,14 +433,66 @@ PACS = (
     ),
 )
 
+PROCEDURES = (
+    _one(
+        "ISTHMUS_WORKLIST",
+        "",
+        "where the [modality worklist](worklist.md) comes from: `pushed` (items sent to the bridge's HTTP), "
+        "`file:///FOLDER` of worklist files, `sqlite:///FILE?view=NAME`, "
+        "`postgresql://user@host/name?view=NAME`; several are joined by commas, `none` offers no worklist",
+        default="`pushed`",
+    ),
+    _one(
+        "ISTHMUS_WORKLIST_DONE",
+        "",
+        "whether scheduled steps are told to modalities when a [performed one](mpps.md) for them is "
+        "COMPLETED: `hide` or `show`",
+        default="`hide`",
+    ),
+    _one(
+        "ISTHMUS_MPPS_DAYS",
+        "",
+        "how long a performed procedure step is kept after the last message about it",
+        default="`30`",
+        unit="days",
+    ),
+)
+
+WATCHING = (
+    _one(
+        "ISTHMUS_AUDIT",
+        "audit.sink",
+        "where service and bridge tell who saw, sent and deleted what, see [audit.md](audit.md): `off`, "
+        "`stdout`, "
+        "`file:///path/of/audit.log`, or a syslog collector: `syslog://host:514` (UDP), "
+        "`syslog+tcp://host:601`, `syslog+tls://host:6514?ca=/path&cert=/path&key=/path`",
+    ),
+    _one(
+        "ISTHMUS_AUDIT_PATIENTS",
+        "",
+        "`on`: audit events hold Patient IDs; `off`: they hold UIDs only. Names are never told",
+        default="`on`",
+    ),
+    _one(
+        "ISTHMUS_AUDIT_JOIN_S",
+        "audit.join_s",
+        "events about single instances, frames and pictures of one study that are alike become one within "
+        "this time, with their number; 0: each stands for itself",
+        unit="seconds",
+    ),
+)
+
 SECTIONS: Sequence[tuple[str, Sequence[Row]]] = (
     ("What is kept, and where", STORAGE),
     ("HTTP", HTTP),
+    ("Sign-in", ACCESS),
     ("The page", PAGE),
     ("Limits", LIMITS),
     ("Pictures and transcoding", PIXELS),
+    ("Audit", WATCHING),
     ("The bridge", BRIDGE),
     ("A PACS behind DICOMweb", PACS),
+    ("Worklist and performed procedure steps", PROCEDURES),
 )
 ROWS = tuple(row for _, rows in SECTIONS for row in rows)
 

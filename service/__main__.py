@@ -1,4 +1,4 @@
-"""The command `isthmus`: up · serve · bridge · import · reindex · check · sweep · health."""
+"""The command `isthmus`: up · serve · bridge · import · reindex · check · sweep · password · health."""
 
 import argparse
 import os
@@ -40,9 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the service")
     serve.add_argument("--socket", type=int, metavar="FD", help="a listening socket to serve from")
     serve.add_argument("--counters", type=_counters, metavar="FD:PLACE", help="memory that is counted in")
+    serve.add_argument("--login", type=int, metavar="FD", help="a file with the token of a bridge beside it")
     serve.add_argument("--beside", type=_address, metavar="HOST:PORT", help="be ready only if this listens")
     bridge = commands.add_parser("bridge", help="the bridge: DIMSE to DICOMweb")
     bridge.add_argument("--leash", type=int, metavar="FD", help="a pipe whose closing ends the bridge")
+    password = commands.add_parser(
+        "password", help="a line of ISTHMUS_PASSWORDS_FILE; the password is asked for, or read from a pipe"
+    )
+    password.add_argument("name", metavar="NAME")
     loading = commands.add_parser("import", help="load files and folders into the archive")
     loading.add_argument("paths", nargs="+", metavar="PATH")
     loading.add_argument(
@@ -117,6 +122,7 @@ def _serve(asked: argparse.Namespace) -> int:
         socket_fd=asked.socket,
         beside=asked.beside,
         counters=asked.counters,
+        login=asked.login,
     )
 
 
@@ -124,6 +130,16 @@ def _bridge(asked: argparse.Namespace) -> int:
     # The bridge knows the service, never the other way round: it is run by its name.
     sys.argv = ["bridge", *(["--leash", str(asked.leash)] if asked.leash is not None else [])]
     runpy.run_module("bridge", run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _password(asked: argparse.Namespace) -> int:
+    from service.access.asking import password_line
+
+    line = password_line(asked.name)
+    if line is None:
+        return 1
+    print(line)
     return 0
 
 
@@ -202,6 +218,7 @@ _COMMANDS = {
     "up": _up,
     "serve": _serve,
     "bridge": _bridge,
+    "password": _password,
     "import": _import,
     "reindex": _reindex,
     "check": _check,

@@ -35,7 +35,7 @@ def health(target: str | None, environ: Mapping[str, str]) -> list[Health]:
         return [_bridge(environ)]
     if target not in (None, "serve"):
         return [ask(target)]
-    service = ask(_service_url(environ))
+    service = ask(_service_url(environ), own=True)
     if target == "serve":
         return [service]
     asked = [service, _bridge(environ)]
@@ -45,7 +45,8 @@ def health(target: str | None, environ: Mapping[str, str]) -> list[Health]:
 def _service_url(environ: Mapping[str, str]) -> str:
     host = _reached(text(environ, "ISTHMUS_HOST", "127.0.0.1"))
     port = integer(environ, "ISTHMUS_PORT", 8080, most=65535)
-    return f"http://{_address(host, port)}/readyz"
+    scheme = "https" if text(environ, "ISTHMUS_TLS_CERT", "") else "http"
+    return f"{scheme}://{_address(host, port)}/readyz"
 
 
 def _bridge(environ: Mapping[str, str]) -> Health:
@@ -64,10 +65,10 @@ def _bridge(environ: Mapping[str, str]) -> Health:
     return Health(answered, f"{_address(host, port)} {told}.")
 
 
-def ask(url: str) -> Health:
+def ask(url: str, *, own: bool = False) -> Health:
     """GET `url`, past all proxies and without following it elsewhere: well is what answers 200.
 
-    The certificate of a server on the loopback is believed, for it is in another name.
+    The certificate of a server on the loopback is believed, and of our `own`: it is in another name.
     """
     try:
         parts = urlsplit(url)
@@ -79,7 +80,9 @@ def ask(url: str) -> Health:
     if parts.scheme == "http":
         connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_S)
     else:
-        connection = http.client.HTTPSConnection(host, port, timeout=_ANSWER_S, context=_believing(host))
+        connection = http.client.HTTPSConnection(
+            host, port, timeout=_ANSWER_S, context=_believing(own or host in _LOOPBACK)
+        )
     path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     try:
         connection.request("GET", path, headers={"Connection": "close"})
@@ -96,9 +99,9 @@ def ask(url: str) -> Health:
     return Health(response.status == 200, f"{url} answers {response.status}{_said(body)}.")
 
 
-def _believing(host: str) -> ssl.SSLContext:
+def _believing(anything: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    if host in _LOOPBACK:
+    if anything:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -21,20 +21,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from service import leash
 from service.app import create_app
 from service.archive.open import open_archive_in_time
+from service.audit.open import trail_of
 from service.descriptors import make_room, needed
 from service.dicom import dictionary
+from service.https import HttpServer
+from service.kernel import acknowledged
 from service.pages import Pages, shared
 from service.settings import Settings
+from service.tls import https_contexts
+from service.tracing import tracing
 from service.web.metrics import LENGTH, Meters
 from service.web.rendered import load_views
 from service.web.sendfile import Sendfile
+from service.web.witness import PROGRAM
 
 _HEAD_LIMIT = 64 << 10
 _HEAD_DEADLINE_S = 30.0
 _KEEP_ALIVE_S = 75
 _UNREAD_S = 60.0  # an answer of which hardly anything is read for so long is given up
+_FAREWELL_S = 1.0
 _READ_BYTES = 1024  # fewer in that time are hardly anything
-_ACKNOWLEDGED = slice(120, 128)  # tcpi_bytes_acked in Linux's struct tcp_info
 _BACKLOG = 512
 _INDEX_WITHIN_S = 30.0  # after the start
 _QUIET_S = 1.0  # after the start, which loading what pictures take would slow down
@@ -72,9 +78,12 @@ def serve(
     processes count, and which place in it is ours.
     """
     make_room(needed(settings), "ISTHMUS_MAX_REQUESTS", logging.getLogger("isthmus.service"))
-    archive = open_archive_in_time(settings, patience_s=_INDEX_WITHIN_S)
-    try:
-        app = create_app(archive, settings, beside=beside, meters=_meters(counters))
+    with contextlib.ExitStack() as ending:
+        ending.enter_context(tracing(settings.traces_to, PROGRAM))
+        archive = open_archive_in_time(settings, patience_s=_INDEX_WITHIN_S)
+        ending.callback(archive.close)
+        trail = ending.enter_context(trail_of(settings.audit, PROGRAM, patient_of=archive.patient_of))
+        app = create_app(archive, settings, beside=beside, meters=_meters(counters), trail=trail)
         config = uvicorn.Config(
             app,
             http=BoundedHttp,
@@ -88,16 +97,14 @@ def serve(
             timeout_graceful_shutdown=settings.drain_s,
             backlog=_BACKLOG,
         )
-        server = _Server(config)
+        server = _Server(config, listener, https_contexts(settings.tls))
         threading.Thread(target=dictionary.load, name="dictionary", daemon=True).start()
         pictures = threading.Timer(_QUIET_S, _load_pictures)
         pictures.daemon = True
         pictures.start()
         if leashed_to is not None:
             leash.hold(leashed_to, server.stop, grace_s=settings.drain_s + 1)
-        server.run(sockets=[listener])
-    finally:
-        archive.close()
+        server.answer()
 
 
 def _meters(counters: tuple[int, int] | None) -> Meters:
@@ -133,12 +140,8 @@ def inherited_socket(descriptor: int) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
-class _Server(uvicorn.Server):
+class _Server(HttpServer):
     """A server that ends without raising the signal again that told it to stop."""
-
-    def stop(self) -> None:
-        """Finish what is in flight and end; callable from any thread."""
-        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -260,6 +263,13 @@ class BoundedHttp(HttpToolsProtocol):
         super().pause_writing()
         self._watch_reader()
 
+    def shutdown(self) -> None:
+        """Have the client's connection closed; one without a request waits for no farewell of TLS."""
+        idle = self.cycle is None or self.cycle.response_complete
+        super().shutdown()
+        if idle and self.transport.get_extra_info("sslcontext"):
+            self.loop.call_later(_FAREWELL_S, self.transport.abort)
+
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if cycle.body or cycle.response_complete:
@@ -299,10 +309,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _acknowledged(self) -> int:
         """How many bytes the client's side has acknowledged, as the kernel counts them."""
-        own = os.dup(self.transport.get_extra_info("socket").fileno())
-        with socket.socket(fileno=own) as same:
-            told = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop)
-        return int.from_bytes(told[_ACKNOWLEDGED], sys.byteorder)
+        return acknowledged(self.transport.get_extra_info("socket")) or 0
 
     def _forget_unread(self) -> None:
         if self._unread_timer is not None:

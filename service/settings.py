@@ -5,11 +5,16 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from service.access.settings import AccessSettings, read_access
+from service.audit.settings import AuditSettings, read_audit
+from service.certificates import Credentials, pair, pem
 from service.dicom.syntaxes import BY_UID, ROOT
 from service.environment import SettingError, integer, one_of, size, text
+from service.tracing import collector
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -36,6 +41,9 @@ class Settings:
     index: str = "sqlite://./data/index.db"
     host: str = "127.0.0.1"
     port: int = 8080
+    access: AccessSettings = field(default_factory=AccessSettings)
+    tls: Credentials | None = None
+    """The certificate that HTTP is served with, `None` for in clear."""
     prefix: str = "/dicom-web"
     workers: int = 1
     on_duplicate: str = "refuse"
@@ -43,11 +51,17 @@ class Settings:
     max_results: int = 5_000
     drain_s: int = 4
     public_url: str = ""
+    hosts: tuple[str, ...] | None = None
+    """The names that requests may ask for beside `localhost` and addresses, `None` for any."""
     trusted_proxies: tuple[Network, ...] = ()
     cors: tuple[str, ...] = ("loopback",)
     bridge_url: str = ""
     ohif_url: str = ""
     ohif: str = ""
+
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    traces_to: str = ""
+    """Where traces go by OTLP over HTTP; nowhere without it."""
 
     index_connections: int = 16
     s3_endpoint: str = ""
@@ -88,11 +102,12 @@ class Settings:
         """`SettingError` names the variable that cannot be used."""
         default = cls()
         host = text(environ, "ISTHMUS_HOST", default.host)
-        auth = one_of(environ, "ISTHMUS_AUTH", "none", ("none", "none!"))
-        if auth == "none" and host not in LOOPBACK:
+        access = read_access(environ)
+        if not access.safe_beyond_loopback and host not in LOOPBACK:
             raise SettingError(
                 f"ISTHMUS_HOST is {host!r}, beyond loopback, and ISTHMUS_AUTH is 'none': anyone could read "
-                "and store. Put an authenticating proxy in front and write ISTHMUS_AUTH='none!' to allow it."
+                "and store. Have people sign in (ISTHMUS_AUTH='basic' or 'jwt'), or put an authenticating "
+                "proxy in front and write ISTHMUS_AUTH='none!' to allow it."
             )
         prefix = text(environ, "ISTHMUS_PREFIX", default.prefix)
         if not prefix.startswith("/") or prefix.endswith("/") or "//" in prefix:
@@ -113,7 +128,9 @@ class Settings:
                 environ, "ISTHMUS_INDEX_CONNECTIONS", default.index_connections, least=2, most=1000
             ),
             host=host,
+            access=access,
             port=integer(environ, "ISTHMUS_PORT", default.port, most=65535),
+            tls=pair(pem(environ, "ISTHMUS_TLS_CERT"), pem(environ, "ISTHMUS_TLS_KEY")),
             prefix=prefix,
             workers=integer(environ, "ISTHMUS_WORKERS", min(_allowed_cpus(), 4), least=1, most=64),
             on_duplicate=one_of(
@@ -129,12 +146,15 @@ class Settings:
             max_response=size(environ, "ISTHMUS_MAX_RESPONSE", default.max_response, least=0),
             statement_s=integer(environ, "ISTHMUS_STATEMENT_S", default.statement_s, least=1, most=3600),
             drain_s=integer(environ, "ISTHMUS_DRAIN_S", default.drain_s),
-            public_url=_url(environ, "ISTHMUS_PUBLIC_URL", "https://pacs.example.org/dicom-web"),
+            public_url=_public_url(environ),
+            hosts=None if access.safe_beyond_loopback else _host_of(_public_url(environ)),
             trusted_proxies=networks(environ, "ISTHMUS_TRUSTED_PROXIES"),
             cors=origins(environ, "ISTHMUS_CORS", default.cors),
             bridge_url=_url(environ, "ISTHMUS_BRIDGE_URL", "http://127.0.0.1:8081"),
             ohif=_ohif(environ),
             ohif_url=_url(environ, "ISTHMUS_OHIF_URL", "https://viewer.example.org"),
+            audit=read_audit(environ),
+            traces_to=collector(environ),
             pixel_queue=integer(environ, "ISTHMUS_PIXEL_QUEUE", default.pixel_queue, least=1, most=10_000),
             pixel_cache=size(environ, "ISTHMUS_PIXEL_CACHE", default.pixel_cache, least=0),
             decoded_syntaxes=_syntaxes(environ, "ISTHMUS_DECODED_SYNTAXES", default.decoded_syntaxes),
@@ -159,6 +179,15 @@ def _url(environ: Mapping[str, str], name: str, example: str) -> str:
     if given and not _PUBLIC_URL.fullmatch(given):
         raise SettingError(f"{name} must be a URL as clients see it, such as {example}; it is {given!r}.")
     return given.rstrip("/")
+
+
+def _public_url(environ: Mapping[str, str]) -> str:
+    return _url(environ, "ISTHMUS_PUBLIC_URL", "https://pacs.example.org/dicom-web")
+
+
+def _host_of(url: str) -> tuple[str, ...]:
+    host = urlsplit(url).hostname
+    return (host,) if host else ()
 
 
 def networks(environ: Mapping[str, str], name: str) -> tuple[Network, ...]:

@@ -5,16 +5,17 @@ import socket
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from service import leash
+from service import companion, leash, probe
+from service.access.settings import BASIC
 from service.environment import SettingError, integer, shown, text
 from service.settings import LOOPBACK, Settings
 from service.supervisor import Child, Supervisor
+from service.tls import https_contexts
 
-_READY_WITHIN_S = 30.0
+_READY_WITHIN_S = 300.0
 _POLL_S = 0.05
 
 
@@ -25,13 +26,18 @@ def serve(
     socket_fd: int | None,
     beside: tuple[str, int] | None,
     counters: tuple[int, int] | None = None,
+    login: int | None = None,
 ) -> int:
     """Serve HTTP: in this process if it has a socket or needs no others, else in workers."""
     from service import serving
 
+    if login is not None:
+        settings = replace(settings, access=replace(settings.access, companion=companion.read(login)))
+
     if socket_fd is not None:
         listener = serving.inherited_socket(socket_fd)
     else:
+        https_contexts(settings.tls)  # said here if it is no good, rather than by every worker
         try:
             listener = serving.listening_socket(settings)
         except OSError as error:
@@ -43,11 +49,12 @@ def serve(
         serving.serve(settings, listener, leashed_to=leashed_to, beside=beside, counters=counters)
         return 0
     memory = serving.counting_memory(settings.workers)
+    handed = () if login is None else ("--login", str(login))
     workers = [
         Child(
             f"worker-{place + 1}",
-            serving.worker_command(listener, beside, (memory, place)),
-            descriptors=[listener.fileno(), memory],
+            [*serving.worker_command(listener, beside, (memory, place)), *handed],
+            descriptors=[listener.fileno(), memory, *(() if login is None else (login,))],
         )
         for place in range(settings.workers)
     ]
@@ -59,6 +66,7 @@ def serve(
 
 def up(settings: Settings, environ: Mapping[str, str]) -> int:
     """Run service and bridge as children until told to stop: the bridge is drained first."""
+    https_contexts(settings.tls)
     dimse_host = text(environ, "ISTHMUS_DIMSE_HOST", "127.0.0.1")
     dimse_port = integer(environ, "ISTHMUS_DIMSE_PORT", 11112, most=65535)
     ae_title = text(environ, "ISTHMUS_AE_TITLE", "ISTHMUS")
@@ -66,23 +74,32 @@ def up(settings: Settings, environ: Mapping[str, str]) -> int:
     bridge_host = text(environ, "ISTHMUS_BRIDGE_HOST", "127.0.0.1")
     bridge_port = integer(environ, "ISTHMUS_BRIDGE_PORT", 8081, most=65535)
     _require_free(bridge_host, bridge_port)
-    bridge = _url(bridge_host, bridge_port)
+    bridge = _url(settings, bridge_host, bridge_port)
+    known_by = [companion.made()] if _is_own_archive(settings, environ) else []
+    login = [word for descriptor in known_by for word in ("--login", str(descriptor))]
     python = [sys.executable, "-m"]
     children = [
         Child(
             "service",
-            [*python, "service", "serve", "--beside", f"{reached}:{dimse_port}"],
+            [*python, "service", "serve", "--beside", f"{reached}:{dimse_port}", *login],
+            descriptors=known_by,
             variables=_with_bridge(environ, settings.host, bridge),
         ),
-        Child("bridge", [*python, "bridge"]),
+        Child("bridge", [*python, "bridge", *login], descriptors=known_by),
     ]
     # Each child has children of its own to end within the same time.
     supervisor = Supervisor(children, drain_s=settings.drain_s + 2)
     announcing = threading.Thread(
-        target=_announce, args=(settings, ae_title, reached, dimse_port, bridge), daemon=True
+        target=_announce, args=(settings, _dimse(environ, ae_title, reached), bridge), daemon=True
     )
     announcing.start()
     return supervisor.run()
+
+
+def _is_own_archive(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether the bridge has to sign in to the service beside it, and is told no other way."""
+    told = (text(environ, name, "") for name in ("ISTHMUS_ARCHIVE_URL", "ISTHMUS_ARCHIVE_TOKEN_FILE"))
+    return settings.access.asked and not any(told)
 
 
 def _with_bridge(environ: Mapping[str, str], host: str, bridge: str) -> Mapping[str, str]:
@@ -92,11 +109,29 @@ def _with_bridge(environ: Mapping[str, str], host: str, bridge: str) -> Mapping[
     return {**environ, "ISTHMUS_BRIDGE_URL": text(environ, "ISTHMUS_BRIDGE_URL", bridge)}
 
 
-def _announce(settings: Settings, ae_title: str, dimse_host: str, dimse_port: int, bridge: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Dimse:
+    """Where associations are taken: by title, at a host and port, and over TLS at an address if at all."""
+
+    title: str
+    host: str
+    port: int
+    over_tls: str
+
+
+def _dimse(environ: Mapping[str, str], title: str, host: str) -> _Dimse:
+    port = integer(environ, "ISTHMUS_DIMSE_PORT", 11112, most=65535)
+    tls_port = integer(environ, "ISTHMUS_DIMSE_TLS_PORT", 2762, most=65535)
+    tls_host = text(environ, "ISTHMUS_DIMSE_TLS_HOST", host)
+    tls = f"{tls_host}:{tls_port}" if text(environ, "ISTHMUS_DIMSE_TLS_CERT", "") else ""
+    return _Dimse(title, host, port, tls)
+
+
+def _announce(settings: Settings, dimse: _Dimse, bridge: str) -> None:
     """Say where things are and what to try, once everything is ready."""
-    root = _url(settings.host, settings.port)
+    root = _url(settings, settings.host, settings.port)
     deadline = time.monotonic() + _READY_WITHIN_S
-    while not _answers(f"{root}/readyz"):
+    while not probe.ask(f"{root}/readyz", own=True).well:
         if time.monotonic() > deadline:
             return
         time.sleep(_POLL_S)
@@ -106,19 +141,28 @@ def _announce(settings: Settings, ae_title: str, dimse_host: str, dimse_port: in
         "Isthmus is ready.",
         f"  page       {root}/",
         f"  DICOMweb   {web}",
-        f"  DIMSE      {ae_title} at {dimse_host}:{dimse_port}",
+        f"  DIMSE      {dimse.title} at {dimse.host}:{dimse.port}",
+        *([f"  DIMSE/TLS  {dimse.title} at {dimse.over_tls}"] if dimse.over_tls else []),
         f"  bridge     {bridge}/peers",
         f"  objects    {settings.store}",
         f"  index      {shown(settings.index)}",
         "",
         "Try:",
-        f"  curl -H 'Content-Type: application/dicom' --data-binary @image.dcm {web}/studies",
-        f"  storescu -aec {ae_title} {dimse_host} {dimse_port} image.dcm",
+        f"  curl {_signing_in(settings)}-H 'Content-Type: application/dicom' --data-binary @image.dcm "
+        f"{web}/studies",
+        f"  storescu -aec {dimse.title} {dimse.host} {dimse.port} image.dcm",
         f"  {web}/studies?includefield=all",
         "",
     )
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _signing_in(settings: Settings) -> str:
+    """What to tell curl where people have to sign in."""
+    if BASIC in settings.access.ways:
+        return "-u NAME "
+    return '-H "Authorization: Bearer $TOKEN" ' if settings.access.asked else ""
 
 
 def _require_free(host: str, port: int) -> None:
@@ -134,15 +178,8 @@ def _require_free(host: str, port: int) -> None:
         ) from error
 
 
-def _url(host: str, port: int) -> str:
+def _url(settings: Settings, host: str, port: int) -> str:
     """The root of what listens on an address, as it is reached from this machine."""
     host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+    scheme = "http" if settings.tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

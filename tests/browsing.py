@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,6 +72,7 @@ new Promise((resolve, reject) => {
   look();
 })
 """
+_GAVE_WAY = "Inspected target navigated or closed"
 _KEYS: Mapping[str, tuple[str, int]] = {
     "ArrowDown": ("ArrowDown", 40), "ArrowLeft": ("ArrowLeft", 37), "ArrowRight": ("ArrowRight", 39),
     "ArrowUp": ("ArrowUp", 38), "End": ("End", 35), "Enter": ("Enter", 13), "Escape": ("Escape", 27),
@@ -106,6 +108,8 @@ class Browser:
         self._changed = threading.Condition()
         self._answers: dict[int, dict[str, Any]] = {}
         self._listeners: dict[str, Callable[[str, dict[str, Any]], None]] = {}
+        self._targets: dict[str, dict[str, Any]] = {}
+        self._unheeded: set[int] = set()
         self._number = 0
         self._gone = False
         self._reader = threading.Thread(target=self._read, args=(answers,), daemon=True)
@@ -145,14 +149,39 @@ class Browser:
         """A tab with a browsing context of its own: no cookies, storage or cache of any other."""
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        tab = self._attached(target)
+        tab.resize(width, height)
+        if url != "about:blank":
+            tab.go(url)
+        return tab
+
+    def window_beside(self, tab: "Tab") -> "Tab":
+        """The other window of a tab's browsing context, once it has been opened."""
+        self.call("Target.setDiscoverTargets", discover=True)
+
+        def other() -> str | None:
+            context = self._targets[tab.target]["browserContextId"]
+            pages = [one for one in self._targets.values() if one["type"] == "page"]
+            beside = [one["targetId"] for one in pages if one["browserContextId"] == context]
+            return next((one for one in beside if one != tab.target), None)
+
+        with self._changed:
+            there = self._changed.wait_for(lambda: tab.target in self._targets and other(), PATIENCE_S)
+        assert there, "No window was opened."
+        return self._attached(there)
+
+    def wait_until_closed(self, tab: "Tab") -> None:
+        """Wait until a window that was found beside another one is closed."""
+        with self._changed:
+            closed = self._changed.wait_for(lambda: tab.target not in self._targets, PATIENCE_S)
+        assert closed, "The window was never closed."
+
+    def _attached(self, target: str) -> "Tab":
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = Tab(self, session, target)
         self._listeners[session] = tab.hear
         for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
             tab.call(f"{domain}.enable")
-        tab.resize(width, height)
-        if url != "about:blank":
-            tab.go(url)
         return tab
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
@@ -171,6 +200,14 @@ class Browser:
             raise ScriptError(f"{method}: {answer['error'].get('message')}")
         result: dict[str, Any] = answer.get("result", {})
         return result
+
+    def tell(self, method: str, session: str, **parameters: Any) -> None:
+        """A command whose result nobody waits for, as where an event is answered."""
+        with self._changed:
+            self._number += 1
+            self._unheeded.add(self._number)
+            command = {"id": self._number, "method": method, "sessionId": session, "params": parameters}
+            _write_all(self._commands, json.dumps(command).encode() + b"\0")
 
     def close(self) -> None:
         """End it, and remove its profile."""
@@ -199,23 +236,41 @@ class Browser:
     def _take(self, told: dict[str, Any]) -> None:
         if "id" in told:
             with self._changed:
-                self._answers[told["id"]] = told
+                if told["id"] in self._unheeded:
+                    self._unheeded.discard(told["id"])
+                else:
+                    self._answers[told["id"]] = told
+                self._changed.notify_all()
+        elif told["method"] in ("Target.targetCreated", "Target.targetDestroyed"):
+            with self._changed:
+                about = told["params"].get("targetInfo")
+                if about is not None:
+                    self._targets[about["targetId"]] = about
+                else:
+                    self._targets.pop(told["params"]["targetId"], None)
                 self._changed.notify_all()
         elif listener := self._listeners.get(told.get("sessionId", "")):
             listener(told["method"], told.get("params", {}))
 
 
 class Tab:
-    """One page. `requests` are the URLs it asked for, `complaints` what the browser said was wrong."""
+    """One page. `requests` are the URLs it asked for, `complaints` what the browser said was wrong.
+
+    `asked` are the URLs for which the browser asked for a password, `saved` the names of files it saved.
+    """
 
     def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
-        self._target = target
+        self.target = target
         self._changed = threading.Condition()
         self._loaded = 0
         self.requests: list[str] = []
         self.complaints: list[str] = []
+        self.saved: list[str] = []
+        self.asked: list[str] = []
+        self._login: dict[str, str] = {}
+        self._saving: dict[str, str] = {}
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A command about this page."""
@@ -246,12 +301,25 @@ class Tab:
         return told["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        """Wait until an expression is true in the page."""
+        """Wait until an expression is true in the page, or in the one that it leads to."""
+        ends = time.monotonic() + PATIENCE_S
         try:
-            self.run(_UNTIL % (PATIENCE_S * 1000, expression))
+            while not self._comes_true(expression, ends):
+                pass
         except ScriptError as error:
             shown = self.run("document.body.innerText")[:1500]
             raise AssertionError(f"{expression}: {error}\n{shown}\n{self.complaints}") from None
+
+    def _comes_true(self, expression: str, ends: float) -> bool:
+        """Whether it did before the page gave way to another."""
+        left_s = max(ends - time.monotonic(), 0.0)
+        try:
+            self.run(_UNTIL % (left_s * 1000, expression))
+        except ScriptError as error:
+            if _GAVE_WAY not in str(error):
+                raise
+            return False
+        return True
 
     def text(self, selector: str) -> str:
         """The text of the first element of a selector."""
@@ -321,6 +389,26 @@ class Tab:
         """Keep downloads there, under the names that they come with."""
         self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
+    def answer_passwords(self, name: str, password: str) -> None:
+        """Fill in the browser's own dialogs that ask for a name and a password."""
+        self._login = {"response": "ProvideCredentials", "username": name, "password": password}
+        self.call("Fetch.enable", handleAuthRequests=True)
+
+    def cancel_passwords(self) -> None:
+        """Close the browser's own dialogs that ask for a name and a password."""
+        self._login = {"response": "CancelAuth"}
+        self.call("Fetch.enable", handleAuthRequests=True)
+
+    def saved_by(self, act: Callable[[], None], folder: Path) -> Path:
+        """The file that an action has the browser save below `folder`, once all of it is there."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        before = len(self.saved)
+        act()
+        with self._changed:
+            there = self._changed.wait_for(lambda: len(self.saved) > before, PATIENCE_S)
+        assert there, "Nothing was saved."
+        return folder / self.saved[-1]
+
     def screenshot(self, path: Path) -> None:
         """A picture of what is in sight, as PNG."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
@@ -337,7 +425,7 @@ class Tab:
 
     def close(self) -> None:
         """Close the tab."""
-        self._browser.call("Target.closeTarget", targetId=self._target)
+        self._browser.call("Target.closeTarget", targetId=self.target)
 
     def hear(self, method: str, told: dict[str, Any]) -> None:
         """Take note of what the browser says of the page."""
@@ -348,6 +436,22 @@ class Tab:
             self.complaints.append(details.get("exception", {}).get("description") or details["text"])
         elif method == "Log.entryAdded" and told["entry"]["level"] == "error":
             self.complaints.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
+        elif method == "Fetch.requestPaused":
+            self._browser.tell("Fetch.continueRequest", self._session, requestId=told["requestId"])
+        elif method == "Fetch.authRequired":
+            self.asked.append(told["request"]["url"])
+            self._browser.tell(
+                "Fetch.continueWithAuth",
+                self._session,
+                requestId=told["requestId"],
+                authChallengeResponse=self._login,
+            )
+        elif method == "Page.downloadWillBegin":
+            self._saving[told["guid"]] = told["suggestedFilename"]
+        elif method == "Page.downloadProgress" and told["state"] == "completed":
+            with self._changed:
+                self.saved.append(self._saving.pop(told["guid"]))
+                self._changed.notify_all()
         elif method == "Page.loadEventFired":
             with self._changed:
                 self._loaded += 1

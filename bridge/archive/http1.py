@@ -14,7 +14,9 @@ from typing import cast
 
 import httptools
 
+from service.certificates import reason
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
+from service.tls import ServerTrust
 
 _LONGEST_ANSWER = 1 << 20
 _LONGEST_HEAD = 64 << 10
@@ -266,21 +268,33 @@ class Connection(asyncio.BufferedProtocol):
 async def connect(
     host: str,
     port: int,
-    tls: ssl.SSLContext | None,
+    tls: ServerTrust | None,
     *,
     timeout_s: float,
     unsent_bytes: int,
     buffer: bytearray,
 ) -> Connection:
-    """A new connection that receives into `buffer`; `UpstreamFailed` if there is none to be had."""
+    """A new connection that receives into `buffer`; `tls` says how the server is known over TLS.
+
+    Raises `UpstreamFailed` or `UpstreamTimeout` if there is none to be had.
+    """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
-            _, connection = await loop.create_connection(
-                lambda: Connection(unsent_bytes, buffer), host, port, ssl=tls
+            transport, connection = await loop.create_connection(
+                lambda: Connection(unsent_bytes, buffer),
+                host,
+                port,
+                ssl=None if tls is None else tls.context(),
+                server_hostname=None if tls is None else tls.server_name(host),
             )
     except TimeoutError as cause:
         raise UpstreamTimeout("The archive does not take connections.") from cause
+    except ssl.SSLError as cause:
+        raise UpstreamFailed(f"TLS with the archive fails: {reason(cause)}.") from cause
     except (OSError, UnicodeError) as cause:  # the latter for names that cannot be any host's
         raise UpstreamFailed("The archive cannot be reached.") from cause
+    if tls is not None and not tls.takes(transport.get_extra_info("ssl_object")):
+        connection.abort()
+        raise UpstreamFailed("What answers for the archive shows another certificate than ours.")
     return connection

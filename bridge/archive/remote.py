@@ -1,22 +1,22 @@
 """The asynchronous client of the DICOMweb server behind the bridge."""
 
 import asyncio
-import logging
 import random
 import secrets
-import ssl
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from bridge import tracing
 from bridge.archive.http1 import Connection, ConnectionLost, HttpAnswer, connect
-from bridge.settings import ArchiveSettings
+from bridge.archive.login import Login
+from bridge.archive.settings import ArchiveSettings, trust_of
+from bridge.archive.waited import Waited
 from service.dicom.errors import UpstreamFailed
 from service.dicom.part10 import IMPLEMENTATION_VERSION_NAME
-
-log = logging.getLogger("isthmus.archive")
+from service.tracing import TRACEPARENT, Span, span, traceparent
 
 _SERVICE_UNAVAILABLE = 503
 _RECEIVE_BYTES = 256 << 10
@@ -51,13 +51,21 @@ class RemoteArchive:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._authority = parts.netloc
         self._path = parts.path.rstrip("/")
-        self._tls = _tls(settings.ca_file) if parts.scheme == "https" else None
-        self._token = _Token(settings.token_file)
+        self._tls = trust_of(settings)
+        self._login = Login(settings.token_file, settings.token)
         self._idle: list[Connection] = []
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._expects = True
         self.decodes: bool | None = None
         """Whether the server decodes what is percent-encoded in a query, `None` before that is found out."""
+        self.busy = 0
+        """Requests that wait for the head of their answer."""
+        self.waited = Waited()
+
+    @property
+    def idle(self) -> int:
+        """Connections that are kept for the next request."""
+        return len(self._idle)
 
     async def store(self, head: bytes, first: Sequence[bytes], body: Body) -> HttpAnswer:
         """Store one Part-10 object with STOW-RS (PS3.18 10.5) and return the archive's answer.
@@ -91,11 +99,29 @@ class RemoteArchive:
     async def open(self, target: str, headers: Mapping[str, str]) -> "Incoming":
         """The answer to a GET of `target`, as `get` has it, whose body is still arriving."""
         lines = [f"{name}: {value}" for name, value in headers.items()]
-        head = self._head(f"GET {self._path}{target} HTTP/1.1", *lines)
-        try:
-            return await self._opened(head, fresh=False)
-        except ConnectionLost:
-            return await self._opened(head, fresh=True)
+        with self._asking("GET") as step:
+            head = self._head(f"GET {self._path}{target} HTTP/1.1", *lines)
+            try:
+                incoming = await self._opened(head, fresh=False)
+            except ConnectionLost:
+                incoming = await self._opened(head, fresh=True)
+            _told(step, incoming.status)
+            return incoming
+
+    @contextmanager
+    def _asking(self, method: str) -> Iterator[Span]:
+        """The step that a request is, where anything is traced, and how long the archive takes for it."""
+        begun = time.perf_counter()
+        with span(method, "client") as step:
+            step.set("http.request.method", method)
+            step.set("server.address", self._host)
+            step.set("server.port", self._port)
+            self.busy += 1
+            try:
+                yield step
+            finally:
+                self.busy -= 1
+                self.waited.observe(method, time.perf_counter() - begun)
 
     async def _opened(self, head: bytes, *, fresh: bool) -> "Incoming":
         connection = await self._connection(fresh=fresh)
@@ -115,6 +141,12 @@ class RemoteArchive:
         self._idle.clear()
 
     async def _attempt(self, kept: "_Kept", body: Body, *, fresh: bool) -> HttpAnswer:
+        with self._asking("POST") as step:
+            answer = await self._attempted(kept, body, fresh=fresh)
+            _told(step, answer.status)
+            return answer
+
+    async def _attempted(self, kept: "_Kept", body: Body, *, fresh: bool) -> HttpAnswer:
         boundary = secrets.token_hex(24)
         kept.part = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
         kept.end = f"\r\n--{boundary}--\r\n".encode("ascii")
@@ -174,9 +206,10 @@ class RemoteArchive:
         lines += fields
         if trace := tracing.current():
             lines.append(f"X-Request-ID: {trace}")
-        token = self._token.read()
-        if token:
-            lines.append(f"Authorization: Bearer {token}")
+        if parent := traceparent():
+            lines.append(f"{TRACEPARENT}: {parent}")
+        if login := self._login.header():
+            lines.append(f"Authorization: {login}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     async def _connection(self, *, fresh: bool) -> Connection:
@@ -262,29 +295,10 @@ class _Kept:
         self.is_gone = True
 
 
-class _Token:
-    """A bearer token in a file, read again when the file changes."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._read_at: tuple[int, int] | None = None
-        self._token = ""
-
-    def read(self) -> str:
-        if self._path is None:
-            return ""
-        try:
-            facts = self._path.stat()
-            if (facts.st_mtime_ns, facts.st_size) != self._read_at:
-                self._token = "".join(self._path.read_text("ascii").split())
-                self._read_at = (facts.st_mtime_ns, facts.st_size)
-        except (OSError, UnicodeDecodeError):
-            log.warning("archive token_file=unreadable")
-        return self._token
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+def _told(step: Span, status: int) -> None:
+    step.set("http.response.status_code", status)
+    if status >= 500:
+        step.fail(str(status))
 
 
 def _size(blocks: Sequence[bytes]) -> int:

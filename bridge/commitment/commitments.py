@@ -5,7 +5,7 @@ import logging
 import time
 
 from bridge import statuses
-from bridge.commitment.holdings import NotSearchable, Search, classes_of
+from bridge.commitment.holdings import Classes, NotSearchable, Promised, Search, classes_of
 from bridge.commitment.references import CommitmentRequest
 from bridge.commitment.reporting import Lane, NotTaken, context_of, send
 from bridge.commitment.transactions import Transaction
@@ -24,11 +24,15 @@ _SEARCHES = 4  # transactions for which the archive is asked at a time
 class Commitments:
     """All open transactions; they outlast the program in `shelf`."""
 
-    def __init__(self, settings: BridgeSettings, shelf: Shelf, search: Search) -> None:
+    def __init__(
+        self, settings: BridgeSettings, shelf: Shelf, search: Search, promised: Promised | None = None
+    ) -> None:
+        """What `promised` keeps is not in the archive yet, and nothing is said of it before it is."""
         self._settings = settings
         self._chosen = settings.commitment
         self._shelf = shelf
         self._search = search
+        self._promised = promised
         self._open: dict[str, Transaction] = {}
         self._due: dict[Association, list[Transaction]] = {}
         self._lanes: dict[str, Lane] = {}
@@ -64,7 +68,12 @@ class Commitments:
         that is open is refused, since a report on it could be taken for that of the first.
         """
         taken = Transaction(
-            request, association.calling, association.called, association.peer[0], time.time()
+            request,
+            association.calling,
+            association.called,
+            association.peer[0],
+            time.time(),
+            association.certificate,
         )
         async with self._taking:
             name = taken.named(self._settings.peers)
@@ -106,7 +115,7 @@ class Commitments:
         if not due:
             return
         peers = self._settings.peers
-        known = peers.caller(association.calling, association.peer[0]) is not None
+        known = peers.caller(association.calling, association.peer[0], association.certificate) is not None
         until = time.monotonic() + (self._chosen.outcome_s if known else self._settings.limits.idle_s)
         while due and await association.quiet(self._chosen.quiet_s):
             for transaction in [each for each in due if each.failures is not None]:
@@ -215,15 +224,22 @@ class Commitments:
         del self._lanes[peer.name]
 
     async def _decide(self, transaction: Transaction) -> None:
-        """Ask the archive until it can say what it holds, for a bounded time."""
+        """Ask the archive until it can say what it holds, for a bounded time.
+
+        What waits for the archive here is waited for as long as it takes: it was acknowledged, and is safe.
+        """
         chosen = self._chosen
+        instances = [each.instance for each in transaction.request.references]
+        if self._promised is not None:
+            for instance in instances:
+                await self._promised.gone(instance)
         until = time.monotonic() + chosen.search_s  # after a restart too: the archive may come up later
         pause_s = chosen.search_delay_s
         while True:
             try:
                 async with self._searches:
-                    instances = [each.instance for each in transaction.request.references]
-                    transaction.decide(await classes_of(instances, self._search))
+                    held = await classes_of(instances, self._search)
+                transaction.decide(self._without_refused(held))
                 return
             except ArchiveError as error:
                 last = isinstance(error, NotSearchable) or time.monotonic() > until
@@ -233,3 +249,10 @@ class Commitments:
                     return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, chosen.search_pause_s)
+
+    def _without_refused(self, held: Classes) -> Classes:
+        """What the archive holds, without what it has under the UIDs of others that it refused."""
+        promised = self._promised
+        if promised is None:
+            return held
+        return {instance: classes for instance, classes in held.items() if not promised.detains(instance)}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -44,6 +44,18 @@ def search_of(archive: RemoteArchive) -> Search:
             incoming.close()
 
     return search
+
+
+class Promised(Protocol):
+    """Instances that were acknowledged before the archive had them."""
+
+    async def gone(self, instance: str) -> None:
+        """Return when nothing under this SOP Instance UID waits for the archive."""
+        ...
+
+    def detains(self, instance: str) -> bool:
+        """Whether the archive has refused something under this SOP Instance UID afterwards."""
+        ...
 
 
 class NotSearchable(ArchiveError):

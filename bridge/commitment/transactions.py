@@ -21,8 +21,8 @@ _ALL_COMMITTED, _FAILURES_EXIST = 1, 2  # event types (PS3.4 Table J.3-2)
 class Transaction:
     """A request that was taken, and what has become of it.
 
-    `calling` and `host` say who asked, `called` by which title; `received_at` is in seconds of the epoch,
-    `name` is that of its record.
+    `calling`, `host` and `certificate` say who asked, `called` by which title; `received_at` is in seconds of
+    the epoch, `name` is that of its record.
     `association` is where the report is due first. `failures` holds a Failure Reason by position, and is
     `None` until the outcome is known.
     """
@@ -32,6 +32,7 @@ class Transaction:
     called: str
     host: str
     received_at: float
+    certificate: str = ""
     name: str = ""
     association: Association | None = None
     failures: Mapping[int, int] | None = None
@@ -42,7 +43,7 @@ class Transaction:
 
     def caller(self, peers: Peers) -> Peer | None:
         """The peer that asked, `None` if it is not known."""
-        return peers.caller(self.calling, self.host)
+        return peers.caller(self.calling, self.host, self.certificate)
 
     def owner(self, peers: Peers) -> str:
         """Whose transactions are counted together, and have one Transaction UID once."""
@@ -64,6 +65,7 @@ class Transaction:
             "called": self.called,
             "host": self.host,
             "received_at": self.received_at,
+            **({"certificate": self.certificate} if self.certificate else {}),
         }
 
     @classmethod
@@ -77,6 +79,7 @@ class Transaction:
                 str(record["called"]),
                 str(record["host"]),
                 float(record["received_at"]),
+                str(record.get("certificate", "")),
             )
         except (KeyError, TypeError, ValueError) as cause:
             raise ValueError("no record of a transaction") from cause

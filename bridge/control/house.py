@@ -1,7 +1,7 @@
 """What the routes share, and what every one of them reads from a request."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -14,11 +14,18 @@ from starlette.types import ASGIApp
 
 from bridge.archive.remote import RemoteArchive
 from bridge.control.crossing import DimseLoop
+from bridge.forwarding.forwarding import Forwarding
 from bridge.jobs.jobs import Jobs
 from bridge.peers import Peer
+from bridge.procedures import Procedures
 from bridge.settings import BridgeSettings
+from bridge.spool.spool import Spool
+from service.audit.trail import Trail
 from service.dicom.errors import BadRequest, NotFound, TooLarge, UnsupportedMedia
+from service.web.guard import Guard
 from service.web.rim import Admission
+
+JSON = "application/json"
 
 _MOST_ECHOES = 16
 
@@ -49,8 +56,14 @@ class House:
     listening: Callable[[], bool]
     measured: Callable[[], bytes] = lambda: b""
     faces: Faces | None = None
+    sign_in: Guard | None = None
+    """Who has people sign in, where they have to."""
+    spool: Spool | None = None
+    forwarding: Forwarding | None = None
+    procedures: Procedures | None = None
     answered: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """How often each method of each route was answered with each status."""
+    trail: Trail | None = None
     echoes: Admission = field(default_factory=lambda: Admission("echoes", _MOST_ECHOES))
 
 
@@ -80,18 +93,20 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(orjson.dumps(content), status, told, "application/json")
 
 
-async def body_of(request: Request, *, needed: bool) -> Any:
-    """The body as JSON, `None` if there is none and none is `needed`.
+async def body_of(
+    request: Request, *, needed: bool, most_bytes: int | None = None, kinds: Collection[str] = (JSON,)
+) -> Any:
+    """The body as JSON, `None` if there is none and none is `needed`; `kinds` are its media types.
 
     A body of any other type is refused (`UnsupportedMedia`): web pages of others can have browsers send
     forms and plain text, but not this, without being asked whether they may.
     """
     limits = house(request).settings.control
-    content = await _read(request, limits.body_bytes, limits.body_stall_s)
+    content = await _read(request, most_bytes or limits.body_bytes, limits.body_stall_s)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not content and not needed:
         return None
-    if kind != "application/json":
+    if kind not in kinds:
         raise UnsupportedMedia("The body must be JSON: Content-Type: application/json.")
     try:
         return orjson.loads(content)

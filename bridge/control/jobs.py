@@ -10,8 +10,10 @@ from bridge.control.house import answer, body_of, house, peer_of
 from bridge.jobs.job import Job, Kind, State, resources_of
 from bridge.jobs.jobs import Jobs
 from bridge.peers import Peer
-from service.dicom.errors import BadRequest
+from service.access.identity import STORE, identity_of
+from service.dicom.errors import BadRequest, NotAuthorized
 from service.dicom.resource import Resource
+from service.web.noted import notes_of
 
 _LISTED = 100
 _MOST_LISTED = 1000
@@ -48,6 +50,10 @@ async def job(request: Request) -> Response:
 async def end(request: Request) -> Response:
     """`DELETE /jobs/{id}`: end a job (202), or forget one that is over (204)."""
     here = house(request)
+    if not identity_of(request.scope).may(STORE):
+        found = await here.dimse.run(_found(here.jobs, request.path_params["id"]))
+        if found["kind"] != Kind.STORE:
+            raise NotAuthorized("Ending what stores into the archive takes the permission 'store'.")
     ended = await here.dimse.run(_removed(here.jobs, request.path_params["id"]))
     return Response(status_code=204) if ended is None else answer(ended, 202)
 
@@ -65,6 +71,9 @@ async def _submit(request: Request, kind: Kind) -> Response:
         raise BadRequest(f"A job is about 1 to {most} resources.")
     resources = resources_of(body["resources"])
     told = await here.dimse.run(_submitted(here.jobs, kind, peer, resources))
+    if (notes := notes_of(request.scope)) is not None:
+        notes.studies = {one.study: {} for one in resources}
+        notes.details |= {"Job": str(told["id"]), "Peer": peer.ae_title}
     return answer(told, 202, {"Location": f"/jobs/{told['id']}"})
 
 

@@ -10,7 +10,7 @@ from service.web.journal import identify
 
 _log = logging.getLogger("isthmus.control")
 
-_METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"))
 
 
 class Journal:

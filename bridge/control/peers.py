@@ -73,6 +73,7 @@ def _told(peer: Peer, faces: Faces | None) -> dict[str, object]:
         "retrieve": peer.retrieve,
         "transcode": peer.transcode,
         "prefer_syntax": peer.prefer_syntax,
+        "tls": peer.tls is not None,
     }
     if faces is not None and faces.app(peer.name) is not None:
         told["dicom_web"] = path_of(peer) + "/dicom-web"

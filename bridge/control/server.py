@@ -8,6 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from bridge.settings import ControlSettings
+from service.https import HttpServer
 from service.serving import BoundedHttp
 
 log = logging.getLogger("isthmus.control")
@@ -39,7 +40,7 @@ class ControlServer:
     ) -> None:
         self._listener = listener
         self._drain_s = drain_s
-        self._server = uvicorn.Server(
+        self._server = HttpServer(
             uvicorn.Config(
                 app,
                 http=BoundedHttp,
@@ -54,7 +55,9 @@ class ControlServer:
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(drain_s)),
                 backlog=_BACKLOG,
-            )
+            ),
+            listener,
+            settings.tls,
         )
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
 
@@ -70,12 +73,12 @@ class ControlServer:
 
     def stop(self) -> None:
         """Take no more, finish what is in flight within `drain_s`, and return; not from its own thread."""
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join(self._drain_s + _END_S)
         self._listener.close()
 
     def _serve(self) -> None:
         try:
-            self._server.run(sockets=[self._listener])
+            self._server.answer()
         except Exception:
             log.exception("the HTTP of the bridge has ended")

@@ -15,7 +15,7 @@ from bridge.sending.links import DestinationLink
 from bridge.sending.routes import Listed, bundles
 from bridge.sending.tally import Outcome, Tally
 from bridge.settings import BridgeSettings
-from service.dicom.errors import TooMany, UpstreamFailed
+from service.dicom.errors import ArchiveError, TooMany, UpstreamFailed
 from service.dicom.resource import InstanceKey, Level, Resource
 from service.dicom.retrieval import Wanted
 
@@ -90,9 +90,11 @@ class JobTally(Tally):
         super().__init__(instances)
         self._job = job
 
-    def count(self, key: InstanceKey, result: Outcome, reason: str = "") -> None:
+    def count(
+        self, key: InstanceKey, result: Outcome, reason: str = "", *, cause: int | ArchiveError = 0
+    ) -> None:
         """Note what became of one instance; it is confirmed if it was stored."""
-        super().count(key, result, reason)
+        super().count(key, result, reason, cause=cause)
         if result is Outcome.FAILED:
             self._job.fail(Failure.of(key, reason))
         else:

@@ -1,9 +1,11 @@
 """The archive port over a PACS: called from threads, answered by the cache and the loop of associations."""
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Buffer, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any
 
 from bridge.pacs.cache import Cache
@@ -17,12 +19,15 @@ from bridge.pacs.transfer import Transfer
 from bridge.peers import Peer
 from bridge.settings import BridgeSettings, PacsSettings
 from bridge.upper.messages import AssociationLost
+from service.archive.admitting import not_permitted, require_permitted
 from service.archive.port import Answer, Documents, FileRun, Held, Intake, Outcome, Stored
+from service.dicom.confinement import Confinement
 from service.dicom.errors import Busy, NotFound, Superseded, UpstreamFailed, UpstreamTimeout
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import syntax_and_pixels
 from service.dicom.resource import Level, Resource
+from service.dicom.scan import Scanned
 from service.room import Room
 
 _HEADERS_TOGETHER = 256 << 20
@@ -68,6 +73,11 @@ class PacsArchive:
         return True
 
     def find(self, query: Query) -> Answer:
+        within = query.confinement
+        if within is not None and query.study is not None and query.level is not Level.STUDY:
+            if not self._permits(query.study, within):
+                return Answer((), total=0)
+            query = dataclasses.replace(query, confinement=None)  # what is below has the same answer for all
         told = self._crossing.wait(self._searching.find(query))
         syntaxes: dict[str, str] = {}
         if query.level is Level.INSTANCE and query.study is not None:
@@ -75,18 +85,20 @@ class PacsArchive:
                 syntaxes[held.key.instance] = syntax_and_pixels(held.syntax, held.shape, held.pixels)
         return told.page(query, syntaxes)
 
-    def instances(self, resource: Resource) -> Sequence[Held]:
+    def instances(self, resource: Resource, *, within: Confinement | None = None) -> Sequence[Held]:
         if resource.instance is not None and self._known.is_fresh(resource):
             try:
-                return self._used(resource, self._cache.archive.instances(resource))
+                return self._used(resource, self._cache.archive.instances(resource, within=within))
             except NotFound:
-                pass  # the PACS has it, the cache not yet
-        self._have(resource)
-        return self._used(resource, self._cache.archive.instances(resource))
+                pass  # the PACS has it, the cache not yet, or it is another's
+        self._have(resource, within)
+        return self._used(resource, self._cache.archive.instances(resource, within=within))
 
-    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
-        self._have(resource)
-        return self._cache.archive.documents(resource, unless=unless)
+    def documents(
+        self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
+    ) -> Documents | None:
+        self._have(resource, within)
+        return self._cache.archive.documents(resource, unless=unless, within=within)
 
     def read(self, held: Held, extent: Extent) -> Buffer:
         self._cache.use(held.key)
@@ -104,9 +116,14 @@ class PacsArchive:
         """How many instances the PACS lists of `resource` and could not send."""
         return self._known.lacking(resource)
 
-    def intake(self, study: str | None = None) -> Intake:
+    def intake(self, study: str | None = None, *, within: Confinement | None = None) -> Intake:
         return PeerIntake(
-            self._send, self._settings, header_limit=self._header_limit, study=study, budget=self._budget
+            self._send,
+            self._settings,
+            header_limit=self._header_limit,
+            study=study,
+            budget=self._budget,
+            admit=partial(self._admit, within=within),
         )
 
     def ready(self) -> None:
@@ -122,13 +139,34 @@ class PacsArchive:
         await self._line.closed()
         await asyncio.to_thread(self._cache.close)
 
-    def _have(self, resource: Resource) -> None:
-        """Return when what can be had of `resource` is in the cache, by a word of the PACS that is good."""
+    def _have(self, resource: Resource, within: Confinement | None) -> None:
+        """Return when what can be had of `resource` is in the cache, by a word of the PACS that is good.
+
+        `NotFound` where the PACS has it for others only: nothing is fetched for who may not see it.
+        """
+        if within is not None and not self._permits(resource.study, within):
+            raise NotFound(f"The PACS has no such {resource.level.name.lower()}.")
         if self._known.is_fresh(resource) and (resource.instance is None or self._cache.held(resource)):
             if not self._known.is_fresh(resource, part=0.5):
                 self._crossing.begin(self._fetching.refresh, resource)
             return
         self._crossing.wait(self._fetching.ready(resource))
+
+    def _permits(self, study: str, within: Confinement) -> bool:
+        """Whether the PACS has `study`, or may have it, and it may be known of."""
+        if within.patients_for(study) is None:
+            return True
+        query = Query(Level.STUDY, study=study, confinement=within)
+        return bool(self._crossing.wait(self._searching.find(query)).matches)
+
+    def _admit(self, scanned: Scanned, within: Confinement | None) -> None:
+        """`NotAuthorized` for an object that is not `within`, or of a study in the PACS that is not."""
+        require_permitted(scanned, within)
+        study = scanned.key.study
+        if within is None or self._permits(study, within):
+            return
+        if self._crossing.wait(self._searching.find(Query(Level.STUDY, study=study))).matches:
+            raise not_permitted()
 
     def _used(self, resource: Resource, held: Sequence[Held]) -> Sequence[Held]:
         for one in held if resource.series is None else held[:1]:

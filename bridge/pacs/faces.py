@@ -14,7 +14,9 @@ from bridge.pacs.inbox import Inbox
 from bridge.peers import Peer
 from bridge.settings import BridgeSettings
 from service.app import create_app
+from service.audit.trail import Trail
 from service.dicom.errors import ArchiveError
+from service.web.guard import Guard
 from service.web.problems import http_status, problem
 
 log = logging.getLogger("isthmus.pacs")
@@ -37,11 +39,18 @@ class Faces:
         settings: BridgeSettings,
         inbox: Inbox | None,
         loop: asyncio.AbstractEventLoop,
+        sign_in: Guard | None = None,
+        trail: Trail | None = None,
     ) -> None:
-        """`loop` is that of the associations; without an `inbox` there is no C-MOVE."""
+        """`loop` is that of the associations; without an `inbox` there is no C-MOVE.
+
+        `sign_in` has people sign in, where they have to; `trail` is told what they did.
+        """
         self._settings = settings
         self._inbox = inbox
         self._loop = loop
+        self._sign_in = sign_in
+        self._trail = trail
         self._faces: dict[str, _Face] = {}
         self._guard = threading.Lock()
 
@@ -86,7 +95,7 @@ class Faces:
         archive = PacsArchive(
             peer, self._settings, cache, self._inbox, self._loop, header_limit=web.header_limit
         )
-        return archive, create_app(archive, web)
+        return archive, create_app(archive, web, guard=self._sign_in, trail=self._trail)
 
 
 def prefix_of(name: str) -> str:

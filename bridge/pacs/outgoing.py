@@ -37,7 +37,7 @@ from service.dicom.implicit import ImplicitWriter
 from service.dicom.part10 import MAX_HEAD, read_file_head
 from service.dicom.reencode import explicit_little
 from service.dicom.resource import InstanceKey, Resource
-from service.dicom.scan import Budget, Scan
+from service.dicom.scan import Budget, Scan, Scanned
 from service.dicom.syntaxes import BY_UID, EXPLICIT_LE, Form
 from service.settings import Settings
 
@@ -246,7 +246,10 @@ class PeerIntake:
         header_limit: int,
         study: str | None,
         budget: Budget,
+        admit: Callable[[Scanned], None] = lambda scanned: None,
     ) -> None:
+        """`admit` raises what an object is refused for."""
+        self._admit = admit
         self._send = send
         self._settings = settings
         self._header_limit = header_limit
@@ -283,6 +286,7 @@ class PeerIntake:
             scanned = scan.finish()
             if self._study is not None and scanned.key.study != self._study:
                 raise WrongStudy("The object belongs to another study than the one in the URL.")
+            self._admit(scanned)
         except Exception as error:
             spool.close()
             self._refuse(as_archive_error(error), scan)

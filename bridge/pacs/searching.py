@@ -9,6 +9,7 @@ from dataclasses import replace
 from bridge.pacs import contexts
 from bridge.pacs.answers import Told, kept_apart, told
 from bridge.pacs.cfind import Finder, Match, Matches
+from bridge.pacs.confining import narrowed, permitted
 from bridge.pacs.line import Line
 from bridge.settings import PacsSettings
 from service.dicom.attributes import BY_PATH, Returned, level_of
@@ -86,8 +87,9 @@ class Searching:
                 self._line.association(contexts.finding()) as on,
             ):
                 finder = Finder(self._line, on, most=self._settings.max_answers)
-                walk = _Walk(finder, query, self._settings)
-                found = await walk.run()
+                found = Matches()
+                for part in narrowed(query):
+                    found.add(await _Walk(finder, part, self._settings).run())
         except TimeoutError as cause:
             raise UpstreamTimeout("The PACS takes too long for this search.") from cause
         return await asyncio.to_thread(_finished, query, found)
@@ -95,7 +97,7 @@ class Searching:
 
 def _finished(query: Query, found: Matches) -> Told:
     asked = Asked(query, ())
-    kept = [match for match in found.found if asked.keeps(match)]
+    kept = permitted(query, (match for match in found.found if asked.keeps(match)))
     reasons = ((found.cut, _CUT), (bool(found.unusable), _UNUSABLE), (found.ignored, _IGNORED))
     return told(query, kept, tuple(text for holds, text in reasons if holds), cut=found.cut)
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from bridge import statuses
+from bridge import noting, statuses
 from bridge.commitment.commitments import Commitments
 from bridge.commitment.references import read_request
 from bridge.commitment.reporting import PUSH_MODEL, PUSH_MODEL_INSTANCE, SYNTAXES
@@ -68,6 +68,7 @@ class Commitment:
                 request = read_request(content, BY_UID[context.syntax])
         except BadRequest as error:
             return statuses.INVALID_ARGUMENT, str(error)
+        noting.note(Transaction_UID=request.transaction, References=len(request.references))
         return await self._commitments.take(request, association), ""
 
 

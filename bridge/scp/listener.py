@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,12 +15,17 @@ from bridge.peers import Peer
 from bridge.scp import accepting, permission
 from bridge.scp.service import Follows, Service
 from bridge.settings import BridgeSettings
+from bridge.tls import TlsListening
 from bridge.upper import negotiation
 from bridge.upper.acceptor import AcceptedAssociation
 from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest
 from bridge.upper.association import RECEIVE_BYTES, Association
 from bridge.upper.messages import AssociationLost, Message
-from bridge.upper.negotiation import Context, Offer
+from bridge.upper.negotiation import CALLING_AE_UNKNOWN, Context, Offer
+from bridge.witness import Witness, rejected
+from service.audit.trail import Trail
+from service.doorway import Doorway
+from service.tracing import Span
 
 log = logging.getLogger("isthmus.dimse")
 
@@ -39,14 +45,18 @@ class Listener:
         services: Sequence[Service],
         report: Callable[[AssociationReport], None] = AssociationReport.log,
         measures: Measures | None = None,
+        trail: Trail | None = None,
     ) -> None:
         self._settings = settings
         self._services = services
-        self._by_operation = {code: service for service in services for code in service.operations}
+        codes = {code for service in services for code in service.operations}
+        self._by_operation = {code: [one for one in services if code in one.operations] for code in codes}
         self._following = [service for service in services if isinstance(service, Follows)]
         self._report = report
         self.measures = measures or Measures()
+        self._trail = trail
         self._server: asyncio.Server | None = None
+        self._doorway: Doorway | None = None
         self._waiting: dict[Association, None] = {}  # connected, nothing asked yet; oldest first
         self._connections: set[Association] = set()
         self._all_closed = asyncio.Event()
@@ -70,6 +80,21 @@ class Listener:
         host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
 
+    def start_tls(self, tls: TlsListening) -> tuple[str, int]:
+        """Take associations over TLS too; the address. `OSError` if it is taken."""
+        limits, buffer = self._settings.limits, bytearray(RECEIVE_BYTES)
+        family = socket.AF_INET6 if ":" in tls.host else socket.AF_INET
+        listener = socket.create_server((tls.host, tls.port), family=family, backlog=_BACKLOG)
+        host, port = listener.getsockname()[:2]
+        self._doorway = Doorway(
+            listener,
+            lambda: AcceptedAssociation(self, limits, buffer),
+            tls.contexts.current,
+            handshake_s=limits.handshake_s,
+            most=limits.handshakes,
+        )
+        return host, port
+
     @property
     def associations(self) -> int:
         """How many associations there are."""
@@ -80,6 +105,9 @@ class Listener:
         self._draining = True
         if self._server is not None:
             self._server.close()
+        if self._doorway is not None:
+            self._doorway.close()
+            self._doorway = None
         for association in list(self._connections):
             for service in self._following:
                 service.leave(association)
@@ -128,6 +156,10 @@ class Listener:
         )
         if refused is not None:
             return refused
+        if settings.peers.impostor(association.calling, association.certificate):
+            shown = association.certificate or "none"
+            log.warning("peer=%s calling=%r certificate=%s", association.peer[0], association.calling, shown)
+            return CALLING_AE_UNKNOWN
         peer = self._known(association)
         longest = settings.limits.pdata_bytes
         if peer is not None and peer.max_pdu is not None:
@@ -163,7 +195,7 @@ class Listener:
         return self._callers[self._caller(association)] >= (most or limits.associations_per_caller)
 
     def _known(self, association: Association) -> Peer | None:
-        return self._settings.peers.caller(association.calling, association.peer[0])
+        return self._settings.peers.caller(association.calling, association.peer[0], association.certificate)
 
     def _caller(self, association: Association) -> tuple[str, str]:
         """Whose associations are counted together: a known peer's, else those of one title at one address."""
@@ -180,11 +212,20 @@ class Listener:
     # One association.
 
     async def _serve(self, association: Association) -> None:
-        trace, messages = tracing.new(), itertools.count(1)
+        trace = tracing.new()
+        tracing.enter(trace)
+        trail, title = self._trail, self._settings.ae_title
+        witness = None if trail is None else Witness(trail, association, trace, title)
+        with tracing.association_step(association):
+            await self._serve_all(association, trace, witness)
+
+    async def _serve_all(self, association: Association, trace: str, witness: Witness | None) -> None:
+        messages = itertools.count(1)
         try:
             while (message := await association.receive()) is not None:
                 tracing.enter(f"{trace}.{next(messages)}")
-                await self._dispatch(message, association)
+                with tracing.message_step(message) as step:
+                    await self._dispatch(message, association, witness, step)
                 for service in self._following:
                     if not self._draining:
                         await service.follow(association)
@@ -197,6 +238,8 @@ class Listener:
             association.abort("failed")
         finally:
             tracing.enter(trace)
+            if witness is not None:
+                witness.close()
             for service in self._following:
                 service.leave(association)
             del self._tasks[association]
@@ -206,32 +249,59 @@ class Listener:
                 del self._callers[caller]
             self._tell(association)
 
-    async def _dispatch(self, message: Message, association: Association) -> None:
+    async def _dispatch(
+        self, message: Message, association: Association, witness: Witness | None, step: Span
+    ) -> None:
         command = message.command
         if command.is_response:  # nothing was asked; a response is never answered
             if message.data is not None:
                 await message.data.drop()
             return
         begun = asyncio.get_running_loop().time()
-        status = await self._served(message, association)
+        status = await self._witnessed(message, association, witness)
+        step.set("rpc.response.status_code", f"{status:04X}")
         operation = command.field if command.field in self._by_operation else 0
         self._answers[association][operation, status] += 1
         duration_s = asyncio.get_running_loop().time() - begun
         self.measures.served(association, operation, status, duration_s)
 
+    async def _witnessed(self, message: Message, association: Association, witness: Witness | None) -> int:
+        """Serve a message of which the audit trail can be told; the final status."""
+        notes = None if witness is None else witness.begin(message)
+        if witness is None or notes is None:
+            return await self._served(message, association)
+        if isinstance(notes, int):
+            return await _refuse(message, association, notes, "The audit trail cannot be written.")
+        status: int | None = None
+        try:
+            status = await self._served(message, association)
+        finally:
+            witness.end(message, notes, status)
+        return status
+
     async def _served(self, message: Message, association: Association) -> int:
-        service = self._by_operation.get(message.command.field)
+        service = self._service(message)
         if service is None:
             return await _refuse(message, association, statuses.UNRECOGNIZED_OPERATION)
         name = permission.service_of(message.command.field, message.context.abstract)
-        host = association.peer[0]
-        if name is None or self._settings.peers.allows(association.calling, host, name):
+        host, shown = association.peer[0], association.certificate
+        if name is None or self._settings.peers.allows(association.calling, host, name, shown):
             return await service.serve(message, association)
         if not self._answers[association][message.command.field, statuses.NOT_AUTHORIZED]:
             log.warning("not allowed service=%s calling=%r peer=%s", name, association.calling, host)
         return await _refuse(message, association, statuses.NOT_AUTHORIZED, permission.comment(name))
 
+    def _service(self, message: Message) -> Service | None:
+        """Who serves a request: of several services with this operation, the one that has its class."""
+        able = self._by_operation.get(message.command.field, [])
+        if len(able) > 1:
+            context = message.context
+            able = [one for one in able if one.offer(context.abstract, context.service_class)] or able
+        return able[0] if able else None
+
     def _tell(self, association: Association) -> None:
+        if self._trail is not None and association.result.startswith("rejected"):
+            self._trail.add(rejected(association))
         duration_s = asyncio.get_running_loop().time() - self._started.pop(association)
         answers = self._answers.pop(association, Counter())
         self.measures.ended(association)

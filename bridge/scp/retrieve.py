@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
-from bridge import scu, statuses
+from bridge import noting, scu, statuses
 from bridge.archive.listing import listed
 from bridge.archive.remote import RemoteArchive
 from bridge.archive.retrieving import Objects
@@ -76,7 +76,8 @@ class Retrieve:
         if content is None:
             raise BadRequest("The identifier is too long.")
         identifier = read_identifier(content, syntaxes.BY_UID[context.syntax])
-        peer = self._settings.peers.caller(association.calling, association.peer[0])
+        noting.note_identifier(identifier)
+        peer = self._settings.peers.caller(association.calling, association.peer[0], association.certificate)
         return read_wanted(
             identifier,
             root,
@@ -104,13 +105,19 @@ class Retrieve:
         message_id = message.command.message_id
         tally = Tally(len(instances))
         progress = Progress(message, association, tally, self._settings.retrieve)
+        noting.note_instances(
+            ((one.key.study, one.sop_class) for one in instances),
+            destination=("", "") if destination is None else (destination.ae_title, destination.host),
+        )
 
         def stopped() -> bool:
             return association.is_cancelled(message_id) or not association.is_open
 
         trouble = ""
         if instances:
-            peer = destination or self._settings.peers.caller(association.calling, association.peer[0])
+            peer = destination or self._settings.peers.caller(
+                association.calling, association.peer[0], association.certificate
+            )
             limits = self._settings.limits if peer is None else scu.of_peer(self._settings.limits, peer)
             delivery = Delivery(
                 self._objects,
@@ -133,6 +140,7 @@ class Retrieve:
                 else:
                     trouble = await self._move(delivery, instances, destination)
         association.objects += tally.completed + tally.warning
+        noting.note(Sent=tally.completed + tally.warning, Failed=tally.failed)
         if not association.is_open:
             raise AssociationLost
         status = statuses.retrieved_status(

@@ -1,12 +1,13 @@
 """C-STORE (PS3.7 9.1.1, PS3.4 annex B): each instance becomes one STOW-RS request while it arrives."""
 
 import logging
-from typing import Protocol
+from typing import Any, Protocol
 
-from bridge import statuses
+from bridge import noting, statuses
 from bridge.archive.remote import RemoteArchive
 from bridge.scp import classes
 from bridge.scp.identity import Verdict, compare
+from bridge.spool.spool import Arriving
 from bridge.upper.association import Association
 from bridge.upper.command import Command, Operation, Tag
 from bridge.upper.messages import DataSet, Message
@@ -14,7 +15,7 @@ from bridge.upper.negotiation import Context, Offer, choose_for_storage
 from service.dicom.errors import ArchiveError
 from service.dicom.part10 import file_head
 from service.dicom.resource import is_uid
-from service.dicom.syntaxes import BY_UID
+from service.dicom.syntaxes import BY_UID, Syntax
 
 log = logging.getLogger("isthmus.store")
 
@@ -35,15 +36,54 @@ class Inbox(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """What stores instances in the archive, and keeps what cannot be stored there."""
+
+    async def store(self, arriving: Arriving, first: list[bytes], data: DataSet) -> int:
+        """Store the instance whose data set is `first` and what `data` yields; the status for the peer.
+
+        Raises what `data` raises. What is not read of `data` is not needed.
+        """
+        ...
+
+
+class Forwards[N](Protocol):
+    """What sends instances on to others, by rules; `N` is what it has noticed of one."""
+
+    async def notice(
+        self, association: Association, instance: str, syntax: Syntax, first: list[bytes], data: DataSet
+    ) -> N | None:
+        """Where an instance goes, `None` if nowhere; what is read of `data` is added to `first`.
+
+        Raises `Busy` where too much waits already.
+        """
+        ...
+
+    async def keep(self, noticed: N) -> None:
+        """Promise it, now that the instance is stored. Raises `StoreUnavailable`."""
+        ...
+
+
 class Store:
     """Passes instances on to the archive, undecoded, and its word back to the peer."""
 
     operations = frozenset({int(Operation.C_STORE)})
 
-    def __init__(self, archive: RemoteArchive, inbox: Inbox | None = None) -> None:
-        """What `inbox` takes was asked for by a retrieval of ours, and does not go to the archive."""
+    def __init__(
+        self,
+        archive: RemoteArchive,
+        inbox: Inbox | None = None,
+        keeper: Keeper | None = None,
+        forwards: Forwards[Any] | None = None,
+    ) -> None:
+        """What `inbox` takes was asked for by a retrieval of ours, and does not go to the archive.
+
+        All else goes there by way of `keeper`, if there is one, and from there where `forwards` says.
+        """
         self._archive = archive
+        self._forwards = forwards
         self._inbox = inbox
+        self._keeper = keeper
 
     def offer(self, abstract: str, service_class: str) -> Offer | None:
         stored = is_uid(abstract) and classes.is_storage(abstract, service_class)
@@ -75,6 +115,24 @@ class Store:
             if taken is not None:
                 return taken
         file_meta = file_head(sop_class, sop_instance, syntax.uid, source_ae_title=association.calling)
+        arriving = Arriving(sop_instance, syntax.uid, file_meta)
+        if self._forwards is None:
+            return await self._stored(arriving, first, data)
+        try:
+            noticed = await self._forwards.notice(association, sop_instance, syntax, first, data)
+            status = await self._stored(arriving, first, data)
+            if noticed is not None and (status == statuses.SUCCESS or status >> 12 == 0xB):
+                await self._forwards.keep(noticed)
+        except ArchiveError as error:
+            log.warning("store instance=%s cannot be promised to be forwarded: %s", sop_instance, error)
+            return statuses.store_status(error)
+        return status
+
+    async def _stored(self, arriving: Arriving, first: list[bytes], data: DataSet) -> int:
+        """Store an instance in the archive, or where it is kept for that; the status."""
+        file_meta, sop_instance = arriving.head, arriving.instance
+        if self._keeper is not None:
+            return await self._keeper.store(arriving, first, data)
         try:
             answer = await self._archive.store(file_meta, first, data)
         except ArchiveError as error:
@@ -98,6 +156,7 @@ async def checked_head(message: Message, data: DataSet) -> tuple[list[bytes], in
         if verdict is not Verdict.MORE or len(head) > _LONGEST_HEAD:
             break
         first += await data.read(len(head))  # doubled, so that crumbs are not read over and over
+    noting.note_instance(head, syntax, sop_class)
     return first, statuses.MISMATCH if verdict is Verdict.DIFFERENT else None
 
 

@@ -9,7 +9,7 @@ from bridge import scu
 from bridge.archive.retrieving import ArchiveFailed, Arrived, Objects
 from bridge.sending.fetching import Fetching
 from bridge.sending.links import Link
-from bridge.sending.routes import Listed, asks, landing
+from bridge.sending.routes import Accepted, Listed, asks, landing
 from bridge.sending.tally import Outcome, Tally, outcome
 from bridge.settings import RetrieveSettings
 from bridge.upper.messages import AssociationLost
@@ -26,12 +26,14 @@ _LOGGED = 20  # failures of one delivery
 class Manner:
     """How a peer is sent instances.
 
-    `transcode` and `prefer` are as `Peer` has them; `originator` names the C-MOVE that asked. `response_s`
-    is how long the peer may take for an answer, `whole_series` says that nothing of a series is left out.
+    `transcode` and `prefer` are as `Peer` has them; `insist` says that what is preferred comes before
+    what is stored. `originator` names the C-MOVE that asked. `response_s` is how long the peer may take
+    for an answer, `whole_series` says that nothing of a series is left out.
     """
 
     transcode: bool = True
     prefer: str | None = None
+    insist: bool = False
     originator: tuple[str, int] | None = None
     response_s: float = 60.0
     whole_series: bool = True
@@ -77,11 +79,7 @@ class Delivery:
             return ""
         try:
             await link.opened()
-            manner = self._manner
-            wanted = [
-                (one, asks(one, link.accepted, transcode=manner.transcode, prefer=manner.prefer))
-                for one in listed
-            ]
+            wanted = [(one, self._asks(one, link.accepted)) for one in listed]
             for one, asked in wanted:
                 if not asked:
                     self._fail(one, NotAcceptable("The peer takes it in no transfer syntax that can be had."))
@@ -91,7 +89,7 @@ class Delivery:
                 [(one, asked) for one, asked in wanted if asked],
                 lambda one, syntax: landing(link.accepted, one.sop_class, syntax) is not None,
                 self._settings,
-                whole_series=manner.whole_series,
+                whole_series=self._manner.whole_series,
             )
             while (ready := await fetching.next(self._stopped)) is not None:
                 one, arrived = ready
@@ -104,6 +102,10 @@ class Delivery:
             if fetching is not None:
                 await fetching.close()
         return ""
+
+    def _asks(self, one: Listed, accepted: Accepted) -> tuple[str, ...]:
+        manner = self._manner
+        return asks(one, accepted, transcode=manner.transcode, prefer=manner.prefer, insist=manner.insist)
 
     async def _one(
         self,
@@ -175,13 +177,13 @@ class Delivery:
     def _count(self, one: Listed, status: int) -> None:
         result = outcome(status)
         del self._left[one.key]
-        self._tally.count(one.key, result, f"The peer answered {status:04X}H.")
+        self._tally.count(one.key, result, f"The peer answered {status:04X}H.", cause=status)
         if result is Outcome.FAILED:
             self._log(one, f"status={status:04X}")
 
     def _fail(self, one: Listed, error: ArchiveError) -> None:
         del self._left[one.key]
-        self._tally.count(one.key, Outcome.FAILED, str(error))
+        self._tally.count(one.key, Outcome.FAILED, str(error), cause=error)
         self._log(one, f"error={type(error).__name__} {error}")
 
     def _log(self, one: Listed, reason: str) -> None:

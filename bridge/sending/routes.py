@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge.scu import Proposal
+from bridge.syntaxes import is_made
 from bridge.upper.negotiation import MOST_CONTEXTS, Context
 from service.dicom.resource import InstanceKey
 from service.dicom.syntaxes import (
@@ -24,8 +25,6 @@ AS_STORED = "*"
 """Asks the archive for whatever is stored (PS3.18 8.7.3.5.2)."""
 
 _BOTH = (EXPLICIT_LE, IMPLICIT_LE)
-# The archive is not asked to make these: it cannot, or may not over the web.
-_NEVER_MADE = frozenset((IMPLICIT_LE, EXPLICIT_BE, DEFLATED))
 _NATIVE = frozenset((EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED))
 # What is proposed of a class whose transfer syntaxes the archive does not tell.
 _COMMON = (
@@ -82,12 +81,21 @@ def landing(accepted: Accepted, sop_class: str, syntax: str) -> Landing | None:
     return None
 
 
-def asks(listed: Listed, accepted: Accepted, *, transcode: bool, prefer: str | None) -> tuple[str, ...]:
+def asks(
+    listed: Listed, accepted: Accepted, *, transcode: bool, prefer: str | None, insist: bool = False
+) -> tuple[str, ...]:
     """In which transfer syntaxes the archive is asked for an instance, one after another until it has it.
 
     Nothing if it cannot be sent. Without `transcode` only the heads of elements may change. `prefer` is the
-    transfer syntax that is wanted most where the stored one was not accepted.
+    transfer syntax that is wanted most where the stored one was not accepted, and with `insist` before that.
     """
+    usual = _usual(listed, accepted, transcode=transcode, prefer=prefer)
+    if not (insist and transcode) or prefer is None or prefer == listed.stored or prefer not in usual:
+        return usual
+    return (prefer, *(uid for uid in usual if uid != prefer))
+
+
+def _usual(listed: Listed, accepted: Accepted, *, transcode: bool, prefer: str | None) -> tuple[str, ...]:
     contexts = accepted.get(listed.sop_class, {})
     stored = listed.stored
     if not contexts:
@@ -114,21 +122,10 @@ def _rewritten(contexts: Mapping[str, int]) -> tuple[str, ...]:
 
 def _made(listed: Listed, contexts: Mapping[str, int], prefer: str | None) -> tuple[str, ...]:
     """What it may be made into: the preferred, then uncompressed, then what the archive is known to make."""
-    others = [uid for uid in (*listed.syntaxes, *contexts) if uid in contexts and _is_made(uid)]
-    wanted = [prefer] if prefer is not None and prefer in contexts and _is_made(prefer) else []
+    others = [uid for uid in (*listed.syntaxes, *contexts) if uid in contexts and is_made(uid)]
+    wanted = [prefer] if prefer is not None and prefer in contexts and is_made(prefer) else []
     every = (*wanted, *_rewritten(contexts), *others)
     return tuple(dict.fromkeys(uid for uid in every if uid != listed.stored or uid == EXPLICIT_LE))
-
-
-def _is_made(uid: str) -> bool:
-    """Whether instances may be made into a transfer syntax: without a new loss, whatever they are."""
-    syntax = BY_UID.get(uid)
-    return (
-        syntax is not None
-        and not syntax.lossy
-        and uid not in _NEVER_MADE
-        and syntax.form not in (Form.VIDEO, Form.REFERENCE)
-    )
 
 
 @dataclass(frozen=True, slots=True)

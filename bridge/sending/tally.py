@@ -4,6 +4,7 @@ import enum
 from collections.abc import Mapping
 
 from bridge.upper.command import Tag
+from service.dicom.errors import ArchiveError
 from service.dicom.resource import InstanceKey
 
 _SUCCESS = 0x0000
@@ -38,8 +39,13 @@ class Tally:
     def failed(self) -> int:
         return len(self.failures)
 
-    def count(self, key: InstanceKey, result: Outcome, reason: str = "") -> None:
-        """Note what became of one instance, and `reason` why it failed."""
+    def count(
+        self, key: InstanceKey, result: Outcome, reason: str = "", *, cause: int | ArchiveError = 0
+    ) -> None:
+        """Note what became of one instance, and `reason` why it failed.
+
+        `cause` is the status that the peer answered, or what kept the instance from being sent.
+        """
         self.remaining -= 1
         if result is Outcome.COMPLETED:
             self.completed += 1

@@ -3,6 +3,7 @@
 import asyncio
 import enum
 import socket
+import ssl
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Buffer, Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from bridge.upper.messages import Assembler, AssociationLost, Message, NoRespons
 from bridge.upper.negotiation import Context
 from bridge.upper.outbox import Outbox
 from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
+from service.certificates import fingerprint, reason
 
 RECEIVE_BYTES = 1 << 16
 _LINGER_BYTES = 1 << 20  # what a peer may still send after our last PDU
@@ -47,9 +49,11 @@ _ALIVE = frozenset({State.CONNECTED, State.REQUESTED, State.OPEN, State.RELEASIN
 class Association(asyncio.BufferedProtocol):
     """An association, used by one task.
 
-    `result` tells how it ended, in the words of the log, and is empty before. Received bytes go from
-    the kernel into `buffer` and are taken apart there; what a data set's reader has not taken is bounded
-    by `limits.window_bytes`, beyond which the connection is not read.
+    `result` tells how it ended, in the words of the log, and is empty before. `protocol` is the version of
+    TLS, empty in clear, and `certificate` the fingerprint of what the peer has shown there.
+
+    Received bytes go from the kernel into `buffer` and are taken apart there; what a data set's reader has
+    not taken is bounded by `limits.window_bytes`, beyond which the connection is not read.
 
     All associations of a loop may share one `buffer`: a loop that waits for readiness fills it and calls
     `buffer_updated` in one step, and nothing of it is referred to after that.
@@ -59,6 +63,8 @@ class Association(asyncio.BufferedProtocol):
         self.calling = ""
         self.called = ""
         self.peer = ("", 0)
+        self.protocol = ""
+        self.certificate = ""
         self.contexts: Mapping[int, Context] = {}
         self.objects = 0
         self.result = ""
@@ -248,6 +254,10 @@ class Association(asyncio.BufferedProtocol):
             asyncio.Transport, transport
         )  # uvloop's is no subclass
         self.peer = (transport.get_extra_info("peername") or ("", 0))[:2]
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self.protocol = secured.version() or ""
+            self.certificate = fingerprint(secured)
         self._socket = transport.get_extra_info("socket")
         if self._socket is not None and self._socket.family != socket.AF_UNIX:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -279,7 +289,7 @@ class Association(asyncio.BufferedProtocol):
         return False  # a peer that sends nothing more is gone
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end("lost")
+        self._end(f"lost: {reason(exc)}" if isinstance(exc, ssl.SSLError) else "lost")
         self._state = State.CLOSED
         self._transport = self._outbox.transport = self._socket = None
         self._deadline.end()

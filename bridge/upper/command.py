@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.upper.pdu import ProtocolFault
 
-Value = int | str
+Value = int | str | tuple[int, ...]
 
 
 class Tag(enum.IntEnum):
@@ -73,7 +73,7 @@ _UIDS = frozenset(
         Tag.REQUESTED_SOP_INSTANCE,
     }
 )  # fmt: skip
-_TAG_LISTS = frozenset({Tag.OFFENDING_ELEMENT, Tag.ATTRIBUTES})  # AT: written, and read over
+_TAG_LISTS = frozenset({Tag.OFFENDING_ELEMENT, Tag.ATTRIBUTES})  # AT
 # N-GET, N-SET, N-ACTION and N-DELETE name the class as requested, all others as affected (PS3.7 E.1).
 _ABOUT_REQUESTED = frozenset({Operation.N_GET, Operation.N_SET, Operation.N_ACTION, Operation.N_DELETE})
 _ELEMENT = struct.Struct("<HHI")
@@ -116,6 +116,11 @@ class Command:
         """The value of a textual element without padding, empty if it is absent."""
         value = self.values.get(tag, "")
         return value if isinstance(value, str) else ""
+
+    def tags(self, tag: Tag) -> tuple[int, ...]:
+        """The values of an element that lists attributes, none if it is absent."""
+        value = self.values.get(tag, ())
+        return value if isinstance(value, tuple) else ()
 
     def answered(
         self,
@@ -187,7 +192,7 @@ def decode(encoded: bytes) -> Command:
         at += _ELEMENT.size
         if group != 0 or length > len(encoded) - at:
             raise ProtocolFault("command set malformed")
-        if element in _TAGS and element not in _TAG_LISTS and (length or element not in _NUMBERS):
+        if element in _TAGS and (length or element not in _NUMBERS):
             tag = Tag(element)
             values[tag] = _decoded(tag, encoded[at : at + length])
         at += length
@@ -204,10 +209,16 @@ def _decoded(tag: Tag, value: bytes) -> Value:
         if len(value) != 2:
             raise ProtocolFault("command element of the wrong length")
         return int.from_bytes(value, "little")
+    if tag in _TAG_LISTS:
+        halves = struct.unpack_from(f"<{len(value) // 4 * 2}H", value)
+        return tuple(group << 16 | element for group, element in zip(halves[::2], halves[1::2], strict=True))
     return value.strip(b" \0").decode("latin-1")
 
 
 def _encoded(tag: Tag, value: Value) -> bytes:
+    if isinstance(value, tuple):
+        listed = b"".join(struct.pack("<HH", each >> 16, each & 0xFFFF) for each in value)
+        return _ELEMENT.pack(0, tag, len(listed)) + listed
     if isinstance(value, int):
         if tag in _TAG_LISTS:
             return _ELEMENT.pack(0, tag, 4) + struct.pack("<HH", value >> 16, value & 0xFFFF)

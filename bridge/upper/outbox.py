@@ -7,6 +7,7 @@ from itertools import chain
 from bridge.upper import pdu
 from bridge.upper.command import Command
 from bridge.upper.messages import AssociationLost
+from service.kernel import acknowledged
 
 _JOINED = 1 << 16  # bytes up to which a message is copied together
 _LEAST_TAKEN = 16 << 10  # bytes in a PDU's time of a peer that reads at all
@@ -146,18 +147,23 @@ class Outbox:
     async def _taken(self) -> None:
         """Return when there is little left that the peer has not taken; `AssociationLost` if it does not."""
         while self._paused and self._is_open() and self.transport is not None:
-            unsent = self.transport.get_write_buffer_size()
+            before = self._gone(self.transport)
             self._writable = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self._patience_s):
                     await self._writable
             except TimeoutError:
-                if unsent - self.transport.get_write_buffer_size() < _LEAST_TAKEN:
+                if self._gone(self.transport) - before < _LEAST_TAKEN:
                     self._abort("peer does not read")
             finally:
                 self._writable = None
         if not self._is_open():
             raise AssociationLost
+
+    def _gone(self, transport: asyncio.Transport) -> int:
+        """A number that grows by each byte that the peer takes."""
+        told = acknowledged(transport.get_extra_info("socket"))
+        return -transport.get_write_buffer_size() if told is None else told
 
     def _done(self) -> None:
         self._sending -= 1

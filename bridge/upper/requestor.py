@@ -1,13 +1,19 @@
 """Associations that we ask a peer for (PS3.8 7.1, the requestor's side)."""
 
 import asyncio
+import ssl
+from collections.abc import Callable
 
 from bridge.settings import Limits
 from bridge.upper import negotiation, pdu
 from bridge.upper.associate import AssociateAccept, AssociateReject, AssociateRequest, ae_title
 from bridge.upper.association import RECEIVE_BYTES, Association, Over, State, wake
 from bridge.upper.pdu import Kind
+from service.certificates import reason
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
+from service.tls import ServerTrust
+
+UNKNOWN_CERTIFICATE = "certificate not known"
 
 
 class Rejected(UpstreamFailed):
@@ -38,8 +44,11 @@ _REASONS = {
 class RequestedAssociation(Association):
     """An association on a connection that we have opened."""
 
-    def __init__(self, request: AssociateRequest, limits: Limits, buffer: bytearray) -> None:
+    def __init__(
+        self, request: AssociateRequest, limits: Limits, buffer: bytearray, tls: ServerTrust | None = None
+    ) -> None:
         super().__init__(limits, buffer)
+        self._tls = tls
         self.calling = ae_title(request.calling) or "?"
         self.called = ae_title(request.called) or "?"
         self.rejection: AssociateReject | None = None
@@ -81,6 +90,11 @@ class RequestedAssociation(Association):
         wake(self._moved)
 
     def _connected(self) -> None:
+        secured = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        if self._tls is not None and not self._tls.takes(secured):
+            self._end(UNKNOWN_CERTIFICATE)
+            self.close()
+            return
         self._enter(State.REQUESTED)
         self._deadline.set(self._limits.artim_s)
         self._outbox.write(self._request.encode())
@@ -101,24 +115,23 @@ class RequestedAssociation(Association):
 
 
 async def associate(
-    host: str, port: int, request: AssociateRequest, limits: Limits, *, connect_s: float
+    host: str,
+    port: int,
+    request: AssociateRequest,
+    limits: Limits,
+    *,
+    connect_s: float,
+    tls: ServerTrust | None = None,
 ) -> RequestedAssociation:
-    """An association with the peer at `host` and `port`, open.
+    """An association with the peer at `host` and `port`, open; `tls` says how it is reached over TLS.
 
-    Raises `Rejected`, `UpstreamTimeout` if the peer is silent, and `UpstreamFailed` if it cannot be reached
-    or hangs up. The caller ends it by `release` or `abort`.
+    Raises `Rejected`, `UpstreamTimeout` if the peer is silent, and `UpstreamFailed` if it cannot be reached,
+    is not the one, or hangs up. The caller ends it by `release` or `abort`.
     """
-    loop = asyncio.get_running_loop()
     buffer = bytearray(RECEIVE_BYTES)
-    try:
-        async with asyncio.timeout(connect_s):
-            _, association = await loop.create_connection(
-                lambda: RequestedAssociation(request, limits, buffer), host, port
-            )
-    except TimeoutError as cause:
-        raise UpstreamTimeout("The peer takes no connection.") from cause
-    except (OSError, UnicodeError) as cause:  # the latter for names that cannot be any host's
-        raise UpstreamFailed("The peer cannot be reached.") from cause
+    association = await _connected(
+        lambda: RequestedAssociation(request, limits, buffer, tls), host, port, tls, connect_s
+    )
     try:
         await association.opened()
     except BaseException:
@@ -129,6 +142,33 @@ async def associate(
     association.close()
     if association.rejection is not None:
         raise Rejected(association.rejection)
+    if association.result == UNKNOWN_CERTIFICATE:
+        raise UpstreamFailed("The peer's certificate is none that its fingerprint says.")
+    if association.result.startswith("lost: "):
+        told = association.result.removeprefix("lost: ")
+        raise UpstreamFailed(f"The peer ends the TLS connection instead of answering: {told}.")
     if association.result == "no answer in time":
         raise UpstreamTimeout("The peer does not answer the request for an association.")
     raise UpstreamFailed("The peer ended the connection instead of answering.")
+
+
+async def _connected(
+    make: Callable[[], RequestedAssociation], host: str, port: int, tls: ServerTrust | None, connect_s: float
+) -> RequestedAssociation:
+    """The protocol of a connection, whose handshake is over if there is one."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(connect_s):
+            if tls is None:
+                _, association = await loop.create_connection(make, host, port)
+            else:
+                _, association = await loop.create_connection(
+                    make, host, port, ssl=tls.context(), server_hostname=tls.server_name(host)
+                )
+    except TimeoutError as cause:
+        raise UpstreamTimeout("The peer takes no connection.") from cause
+    except ssl.SSLError as cause:
+        raise UpstreamFailed(f"TLS with the peer fails: {reason(cause)}.") from cause
+    except (OSError, UnicodeError) as cause:  # the latter for names that cannot be any host's
+        raise UpstreamFailed("The peer cannot be reached.") from cause
+    return association

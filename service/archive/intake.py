@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from service.archive import reasons
+from service.archive.admitting import not_permitted, require_permitted
 from service.archive.adopted import Adopted
 from service.archive.keys import new_object_key
 from service.archive.port import Outcome, Refused, Stored
 from service.archive.records import record_of, warning_of
+from service.dicom.confinement import Confinement
 from service.dicom.errors import (
     ArchiveError,
     Busy,
@@ -135,10 +137,13 @@ class ObjectIntake:
         budget: Budget | None = None,
         adopted: Adopted | None = None,
         came: Callable[[Resource, int], None] = lambda series, count: None,
+        within: Confinement | None = None,
     ) -> None:
         """`came` is told how many instances have been entered in which series.
 
-        Without `writers` an object is written by the thread that brings it.
+        `within` is what the sender is confined to: other instances are refused, and so are those of a study
+        that is there and is not within it, which is decided where rows are entered. Without `writers` an
+        object is written by the thread that brings it.
         """
         self._store = store
         self._index = index
@@ -149,6 +154,7 @@ class ObjectIntake:
         self._budget = budget
         self._adopted = adopted or Adopted()
         self._came = came
+        self._within = within
         self._arriving: _Arriving | None = None
         self._batch = _Batch()
         self._outcomes: list[Outcome | None] = []
@@ -218,10 +224,12 @@ class ObjectIntake:
     def _admit(self, scanned: Scanned) -> None:
         if self._study is not None and scanned.key.study != self._study:
             raise WrongStudy("The object belongs to another study than the one in the URL.")
+        require_permitted(scanned, self._within)
 
     def _known(self, scanned: Scanned) -> Outcome | None:
         """The outcome of an object whose row is there already, where no write can change it."""
-        held = self._index.locate(Resource(scanned.key.study, scanned.key.series, scanned.key.instance))
+        key = scanned.key
+        held = self._index.locate(Resource(key.study, key.series, key.instance), within=self._within)
         if not held or self._adopted.forget_if_fallen(self._index, held):
             return None
         if held[0].digest == scanned.digest:
@@ -282,7 +290,8 @@ class ObjectIntake:
         if not durable:
             return
         try:
-            rows = self._index.add([one.record for one in durable], on_duplicate=self._on_duplicate)
+            records = [one.record for one in durable]
+            rows = self._index.add(records, on_duplicate=self._on_duplicate, within=self._within)
         except Exception as error:
             # Whether the rows were committed is not known: the objects stay, `sweep` finds orphans.
             for one in durable:
@@ -300,6 +309,8 @@ class ObjectIntake:
             self._came(series, count)
 
     def _outcome(self, one: _Pending, row: RowOutcome) -> Outcome:
+        if row.added is Added.FORBIDDEN:
+            return _failed(one, not_permitted())
         if row.added is Added.KEPT:
             return _kept(one.record.key, one.record.sop_class, self._on_duplicate)
         already = row.added is Added.SAME

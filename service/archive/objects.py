@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from orjson import loads
+
 from service.archive.adopted import Adopted, OwnObjects
 from service.archive.adopting import Adopting
 from service.archive.checking import Checked, Checking
@@ -14,16 +16,19 @@ from service.archive.readying import Readying
 from service.archive.reindexing import Pace, Reindexed, Reindexing
 from service.archive.sweeping import Swept, drain, sweep
 from service.archive.versions import Candidate
+from service.dicom.confinement import Confinement
 from service.dicom.errors import NotFound, ObjectMissing, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
-from service.dicom.record import Held
-from service.dicom.resource import Resource
-from service.index.port import FEWEST, Answer, Documents, FullIndex, OnDuplicate
+from service.dicom.record import BASE_SLOT, Held
+from service.dicom.resource import Level, Resource
+from service.index.port import FEWEST, Answer, Connections, Connects, Documents, FullIndex, OnDuplicate
 from service.room import Room
 from service.store.port import FileRun, Lends, ObjectStore, Probes, Versions
+from service.tracing import carrying
 
 _NO_OBJECT = OBJECTS + "none"
+PATIENT_ID = 0x00100020
 
 
 class ObjectArchive:
@@ -59,7 +64,7 @@ class ObjectArchive:
         self._budget = Room(limits.headers_together)
         self._readying = Readying(index)
         self._writers = (
-            ThreadPoolExecutor(write_threads, thread_name_prefix="write") if write_threads else None
+            carrying(ThreadPoolExecutor(write_threads, thread_name_prefix="write")) if write_threads else None
         )
 
     @property
@@ -69,8 +74,8 @@ class ObjectArchive:
     def find(self, query: Query) -> Answer:
         return self._index.find(query)
 
-    def instances(self, resource: Resource) -> Sequence[Held]:
-        held = self._index.locate(resource)
+    def instances(self, resource: Resource, *, within: Confinement | None = None) -> Sequence[Held]:
+        held = self._index.locate(resource, within=within)
         if not held:
             raise _not_found(resource)
         return held
@@ -97,15 +102,17 @@ class ObjectArchive:
     def frames(self, held: Held, numbers: Sequence[int]) -> Sequence[Extent] | None:
         return self._index.frames(held, numbers)
 
-    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
-        documents = self._index.documents(resource, unless=unless)
+    def documents(
+        self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
+    ) -> Documents | None:
+        documents = self._index.documents(resource, unless=unless, within=within)
         if documents is not None and documents.count == 0:
             raise _not_found(resource)
         if documents is not None and documents.scattered >= FEWEST:
             self._readying.asked(Resource(resource.study, resource.series))
         return documents
 
-    def intake(self, study: str | None = None) -> Intake:
+    def intake(self, study: str | None = None, *, within: Confinement | None = None) -> Intake:
         return ObjectIntake(
             self._store,
             self._index,
@@ -116,21 +123,34 @@ class ObjectArchive:
             budget=self._budget,
             adopted=self._adopted,
             came=self._readying.came,
+            within=within,
         )
 
     def findings(self, held: Held) -> tuple[str, ...]:
         """What was odd about an instance when it came in."""
         return self._index.findings(held.key)
 
-    def forget(self, resource: Resource) -> None:
+    def forget(self, resource: Resource, *, within: Confinement | None = None) -> None:
         """Remove the rows of `resource`, then its objects. `NotFound` if there are none.
 
         The rows decide: an object that cannot be deleted stays on the index's list until `sweep`.
         """
-        doomed = self._index.remove(resource)
+        doomed = self._index.remove(resource, within=within)
         if not doomed:
             raise _not_found(resource)
         drain(self._store, self._index, doomed)
+
+    def patient_of(self, study: str) -> str | None:
+        """The Patient ID of a study, `None` if it has none or is not there."""
+        found = self._index.find(Query(Level.STUDY, study=study, fields=(PATIENT_ID,), limit=1)).matches
+        if not found:
+            return None
+        values = loads(found[0].replace(BASE_SLOT, b"")).get(f"{PATIENT_ID:08X}", {}).get("Value")
+        return str(values[0]) if values and values[0] else None
+
+    def connections(self) -> Connections:
+        """How many connections to its database the index has at the moment; none of one without any."""
+        return self._index.connections() if isinstance(self._index, Connects) else Connections(0, 0)
 
     def sweep(self, *, older_than_s: float, even_most: bool = False) -> Swept:
         """Delete the objects whose rows are gone, and those older than `older_than_s` that never had one."""

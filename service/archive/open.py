@@ -6,6 +6,7 @@ from functools import partial
 
 from service.archive.intake import IntakeLimits
 from service.archive.objects import ObjectArchive
+from service.archive.traced import traced_index, traced_store
 from service.dicom.errors import IndexUnavailable
 from service.index.open import is_nearby as index_is_nearby
 from service.index.open import open_index
@@ -34,17 +35,21 @@ def open_archive_in_time(settings: Settings, *, patience_s: float) -> ObjectArch
 def open_archive(settings: Settings) -> ObjectArchive:
     """The archive on the store and index that `settings` name. `SettingError` names a wrong setting."""
     return ObjectArchive(
-        open_store(
-            settings.store,
-            s3_endpoint=settings.s3_endpoint,
-            s3_client=settings.s3_client,
-            connections=settings.read_threads + settings.store_threads + settings.write_threads,
-            durable=settings.durable,
+        traced_store(
+            open_store(
+                settings.store,
+                s3_endpoint=settings.s3_endpoint,
+                s3_client=settings.s3_client,
+                connections=settings.read_threads + settings.store_threads + settings.write_threads,
+                durable=settings.durable,
+            )
         ),
-        open_index(
-            settings.index,
-            connections=settings.index_connections,
-            statement_limit_s=settings.statement_s,
+        traced_index(
+            open_index(
+                settings.index,
+                connections=settings.index_connections,
+                statement_limit_s=settings.statement_s,
+            )
         ),
         limits=IntakeLimits(
             header_limit=settings.header_limit,

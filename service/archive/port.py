@@ -4,21 +4,24 @@ from collections.abc import Buffer, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from service.dicom.confinement import Confinement
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import Held
 from service.dicom.resource import InstanceKey, Resource
-from service.index.port import Answer, Documents
+from service.index.port import Answer, Connects, Documents
 from service.store.port import FileRun
 
 __all__ = [
     "Answer",
     "Archive",
+    "Connects",
     "Contents",
     "Documents",
     "FileRun",
     "Forgets",
     "Held",
+    "Identifies",
     "Intake",
     "Lacks",
     "Outcome",
@@ -26,6 +29,7 @@ __all__ = [
     "Refused",
     "ServedArchive",
     "Stored",
+    "WholeArchive",
 ]
 
 
@@ -140,14 +144,37 @@ class ServedArchive(Archive, Protocol):
         ...
 
 
+class WholeArchive(ServedArchive, Protocol):
+    """An archive that can be asked on behalf of somebody who may not know of everything.
+
+    To who is confined, studies that are not `within` that are not there: `NotFound` is raised of them as of
+    those that never were. A query says itself what its reader is confined to.
+    """
+
+    def instances(self, resource: Resource, *, within: Confinement | None = None) -> Sequence[Held]:
+        """As `Archive.instances`."""
+        ...
+
+    def documents(
+        self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
+    ) -> Documents | None:
+        """As `Archive.documents`."""
+        ...
+
+    def intake(self, study: str | None = None, *, within: Confinement | None = None) -> Intake:
+        """As `Archive.intake`; instances that are not `within` are refused, and nothing of them is kept."""
+        ...
+
+
 @runtime_checkable
 class Forgets(Protocol):
     """What an archive has that lets go of what it keeps."""
 
-    def forget(self, resource: Resource) -> None:
+    def forget(self, resource: Resource, *, within: Confinement | None = None) -> None:
         """Let go of `resource`: on return nobody finds it any more. `NotFound` if it is not there.
 
-        May raise `IndexUnavailable`; the bytes themselves may go later.
+        To who is confined, what is not `within` that is not there. May raise `IndexUnavailable`; the bytes
+        themselves may go later.
         """
         ...
 
@@ -170,4 +197,13 @@ class Recalls(Protocol):
 
         `NotFound` if it is gone by now.
         """
+        ...
+
+
+@runtime_checkable
+class Identifies(Protocol):
+    """What an archive has that can say at little cost whom a study is of."""
+
+    def patient_of(self, study: str) -> str | None:
+        """The Patient ID of a study, `None` if it has none or is not there. May raise `IndexUnavailable`."""
         ...

@@ -4,63 +4,60 @@ A writer is prepared once for a request, since thousands of answers may follow i
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from service.dicom.attributes import AVAILABILITY, CHARACTER_SET, TIMEZONE
 from service.dicom.encoding import Column, Encoder, Form
 from service.dicom.identifier import Key
-from service.dicom.privates import as_asked, is_creator
+from service.dicom.privates import PrivateBlock, as_asked, is_creator
 from service.dicom.querying import NAMES, QUERY_LEVEL, RETRIEVE_AE_TITLE, UNIQUE, Asked, is_of
 from service.dicom.repertoire import UNICODE, Repertoire
 from service.dicom.resource import Level
 from service.dicom.syntaxes import Syntax
 
+NOTHING_TOLD: Mapping[int, str] = {}
 
-class AnswerWriter:
-    """Writes the matches of one request as identifiers in the transfer syntax of its context.
 
-    An answer has the keys that were asked, empty where there is no value, the unique keys of the levels
-    above, the level, `ae_title` as the place to retrieve from, and the availability where it is known;
-    with `timezone` the time zone of its dates and times too. Text is in `charset`, or in UTF-8 if that
-    lacks a character; with `fixed` a question mark stands for it.
+class IdentifierWriter:
+    """Writes matches as identifiers that have `keys`, empty where there is no value.
+
+    `told` are values that are the same in all of them; the `optional` ones are left out where a match has
+    none, and of those that are not `held` no match has any. `blocks` say whose the private ones are. Text
+    is in `charset`, or in UTF-8 if that lacks a character; with `fixed` a question mark stands for it.
     """
 
     def __init__(
         self,
-        asked: Asked,
+        keys: Mapping[int, Key],
         syntax: Syntax,
-        ae_title: str,
         charset: Repertoire,
         *,
         fixed: bool = False,
-        timezone: bool = False,
+        told: Mapping[int, str] = NOTHING_TOLD,
+        optional: Collection[int] = (),
+        held: Collection[int] | None = None,
+        blocks: Sequence[PrivateBlock] = (),
     ) -> None:
         self._deflated = syntax.deflated
-        self._blocks = asked.query.private
-        keys = {key.tag: key for key in asked.keys}
-        told = {
-            QUERY_LEVEL: NAMES[asked.level],
-            RETRIEVE_AE_TITLE: ae_title,
-            **{tag: key.text for tag, key in keys.items() if is_creator(tag) and key.text},
-            **_scope(asked),
-        }
-        known = {AVAILABILITY, *((TIMEZONE,) if timezone else ())} - keys.keys()
-        for tag in (*told, *known, *_above(asked)):
-            keys.setdefault(tag, Key(tag, ""))
-        declares = keys.pop(CHARACTER_SET, None) is not None
+        self._blocks = blocks
         form = Form(syntax)
-        # Matches at the PATIENT level are studies, whose dates and numbers are not the patient's.
-        held = {tag for tag in keys if asked.level is not Level.PATIENT or is_of(Level.PATIENT, tag)}
+        tags = sorted(keys.keys() - {CHARACTER_SET})
         columns = [
-            Column.of(form, keys[tag], told=told.get(tag), optional=tag in known, held=tag in held)
-            for tag in sorted(keys)
+            Column.of(
+                form,
+                keys[tag],
+                told=told.get(tag),
+                optional=tag in optional,
+                held=held is None or tag in held,
+            )
+            for tag in tags
         ]
         before = sum(column.tag < CHARACTER_SET for column in columns)
         self._early, self._columns = columns[:before], columns[before:]
         self._first = Encoder(form, charset, replace=fixed)
         self._second = Encoder(form, UNICODE)
-        self._of_ascii = self._first.declaration() if declares else b""
+        self._of_ascii = self._first.declaration() if CHARACTER_SET in keys else b""
 
     def write(self, match: Mapping[str, Any]) -> bytes:
         """The identifier of `match`, a parsed DICOM JSON object."""
@@ -82,6 +79,49 @@ class AnswerWriter:
         declaration = encoder.declaration() if encoder.beyond_ascii else self._of_ascii
         early = encoder.elements(self._early, match) if self._early else ()
         return b"".join((*early, declaration, *pieces))
+
+
+class AnswerWriter(IdentifierWriter):
+    """Writes the matches of one request as identifiers in the transfer syntax of its context.
+
+    An answer has the keys that were asked, empty where there is no value, the unique keys of the levels
+    above, the level, `ae_title` as the place to retrieve from, and the availability where it is known;
+    with `timezone` the time zone of its dates and times too. Text is in `charset`, or in UTF-8 if that
+    lacks a character; with `fixed` a question mark stands for it.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        syntax: Syntax,
+        ae_title: str,
+        charset: Repertoire,
+        *,
+        fixed: bool = False,
+        timezone: bool = False,
+    ) -> None:
+        keys = {key.tag: key for key in asked.keys}
+        told = {
+            QUERY_LEVEL: NAMES[asked.level],
+            RETRIEVE_AE_TITLE: ae_title,
+            **{tag: key.text for tag, key in keys.items() if is_creator(tag) and key.text},
+            **_scope(asked),
+        }
+        known = {AVAILABILITY, *((TIMEZONE,) if timezone else ())} - keys.keys()
+        for tag in (*told, *known, *_above(asked)):
+            keys.setdefault(tag, Key(tag, ""))
+        # Matches at the PATIENT level are studies, whose dates and numbers are not the patient's.
+        held = {tag for tag in keys if asked.level is not Level.PATIENT or is_of(Level.PATIENT, tag)}
+        super().__init__(
+            keys,
+            syntax,
+            charset,
+            fixed=fixed,
+            told=told,
+            optional=known,
+            held=held,
+            blocks=asked.query.private,
+        )
 
 
 def _above(asked: Asked) -> Iterable[int]:

@@ -14,7 +14,7 @@ from service.dicom.dicomjson import little_endian
 from service.dicom.elements import ITEM
 from service.dicom.identifier import Key
 from service.dicom.privates import PrivateBlock, as_asked, is_creator, is_private
-from service.dicom.repertoire import Repertoire
+from service.dicom.repertoire import UNICODE, Repertoire
 from service.dicom.syntaxes import Syntax
 from service.dicom.vr import BINARY, KNOWN, LONG
 from service.dicom.writing import padding
@@ -119,6 +119,34 @@ class Column:
         )
 
 
+def data_set(dataset: Mapping[str, Any], syntax: Syntax, charset: Repertoire) -> bytes:
+    """All of a parsed DICOM JSON object as a data set, deflated ones plain.
+
+    Text is in `charset` if that has all its characters, else in UTF-8; what is not ASCII is declared.
+    """
+    form = Form(syntax)
+    try:
+        return _whole(dataset, Encoder(form, charset))
+    except UnicodeEncodeError:
+        return _whole(dataset, Encoder(form, UNICODE))
+
+
+def _whole(dataset: Mapping[str, Any], encoder: "Encoder") -> bytes:
+    written = {tag: encoder.element(tag, element) for tag, element in _elements(dataset)}
+    if encoder.beyond_ascii:
+        written[CHARACTER_SET] = encoder.declaration()
+    return b"".join(written[tag] for tag in sorted(written))
+
+
+def _elements(dataset: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The elements that belong into a data set, without the character set, which is that of the writer."""
+    return [
+        (int(key, 16), dataset[key])
+        for key in sorted(dataset)
+        if _is_tag(key) and int(key, 16) != CHARACTER_SET and isinstance(dataset[key], Mapping)
+    ]
+
+
 class Encoder:
     """Writes elements in a form and a character set.
 
@@ -214,11 +242,7 @@ class Encoder:
         if column is not None and column.columns:
             pieces = self.elements(column.columns, as_asked(dataset, column.blocks))
         else:
-            pieces = [
-                self.element(int(key, 16), dataset[key], None, depth)
-                for key in sorted(dataset)
-                if _is_tag(key) and int(key, 16) != CHARACTER_SET and isinstance(dataset[key], Mapping)
-            ]
+            pieces = [self.element(tag, element, None, depth) for tag, element in _elements(dataset)]
         written = b"".join(pieces)
         return self.form.head(ITEM, "", len(written)) + written
 

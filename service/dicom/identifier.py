@@ -73,19 +73,22 @@ def read_identifier(
     without it these are UTF-8 or else Latin-1. Sequences are read to any depth that data sets may have,
     all in all `most_elements`.
     """
-    document, numbers = _document(content, syntax, fallback, most_elements)
+    document, numbers = read_document(content, syntax, fallback=fallback, most_elements=most_elements)
     return Identifier(_keys(document), numbers)
 
 
 def read_answer(content: bytes, syntax: Syntax, *, fallback: str = "") -> dict[str, Any]:
     """The parsed DICOM JSON of an identifier in a response; read as a request's is."""
-    return _document(content, syntax, fallback, _MOST_ELEMENTS)[0]
+    return read_document(content, syntax, fallback=fallback)[0]
 
 
-def _document(
-    content: bytes, syntax: Syntax, fallback: str, most_elements: int
+def read_document(
+    content: bytes, syntax: Syntax, *, fallback: str = "", most_elements: int = _MOST_ELEMENTS
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """DICOM JSON of an identifier, and the registration numbers of its character sets."""
+    """Parsed DICOM JSON of any data set of a message, and the registration numbers of its character sets.
+
+    It is read as the identifier of a request is.
+    """
     if syntax.deflated:
         content = _inflated(content)
     if len(content) > MOST_BYTES:

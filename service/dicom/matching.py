@@ -25,13 +25,20 @@ type Dataset = Mapping[str, object]
 _ONE_ITEM = frozenset(path[0] for path in BY_PATH if len(path) > 1)
 
 
-def matches(filters: Sequence[Filter], dataset: Dataset, *, combined_datetime: bool = False) -> bool:
+def matches(
+    filters: Sequence[Filter],
+    dataset: Dataset,
+    *,
+    combined_datetime: bool = False,
+    pairs: Sequence[tuple[int, int]] = DATE_TIMES,
+) -> bool:
     """Whether `dataset`, a parsed DICOM JSON object, satisfies every filter.
 
-    Filters on attributes of the same sequence must be satisfied by the same item of it.
+    Filters on attributes of the same sequence must be satisfied by the same item of it. `pairs` are the
+    dates and times of which `combined_datetime` makes one interval.
     """
     if combined_datetime:
-        filters, intervals = combine(filters)
+        filters, intervals = combine(filters, pairs)
         if not all(_in_interval(interval, dataset) for interval in intervals):
             return False
     top = [key for key in filters if len(key.path) == 1]
@@ -44,16 +51,16 @@ def matches(filters: Sequence[Filter], dataset: Dataset, *, combined_datetime: b
 type Interval = tuple[Filter, Filter]
 
 
-def combine(filters: Sequence[Filter]) -> tuple[list[Filter], list[Interval]]:
+def combine(
+    filters: Sequence[Filter], pairs: Sequence[tuple[int, int]] = DATE_TIMES
+) -> tuple[list[Filter], list[Interval]]:
     """The ranges of a date and of its time, paired (PS3.18 8.3.4.1.1), and the other filters."""
     ranges = {key.path: key for key in filters if key.match is Match.RANGE}
-    pairs = [
-        (ranges[(date,)], ranges[(time,)])
-        for date, time in DATE_TIMES
-        if (date,) in ranges and (time,) in ranges
+    intervals = [
+        (ranges[(date,)], ranges[(time,)]) for date, time in pairs if (date,) in ranges and (time,) in ranges
     ]
-    paired = {key.path for pair in pairs for key in pair}
-    return [key for key in filters if key.path not in paired or key.match is not Match.RANGE], pairs
+    paired = {key.path for interval in intervals for key in interval}
+    return [key for key in filters if key.path not in paired or key.match is not Match.RANGE], intervals
 
 
 def in_zone(dataset: Dataset, zone: int | None) -> Dataset:

@@ -10,6 +10,7 @@ from service.dicom.attributes import (
     attribute_name,
     find_tag,
 )
+from service.dicom.confinement import Confinement
 from service.dicom.criteria import MOST_VALUES, Filter, Manner, read_key
 from service.dicom.errors import BadRequest
 from service.dicom.privates import PrivateBlock, creator_of, is_creator, is_private
@@ -38,7 +39,8 @@ class Query:
     of itself. With `combined_datetime`, ranges of a date and of its time are one interval. `zone` is the
     time zone, in minutes east of UTC, that dates and times among the keys are in. `private` says whose
     the private attributes among keys and fields are. `reader` tells those apart who read pages: one's
-    page does not follow another's.
+    page does not follow another's. `confinement` is what they may know of: the rest is not there, neither
+    found nor counted.
     """
 
     level: Level
@@ -56,6 +58,7 @@ class Query:
     private: tuple[PrivateBlock, ...] = ()
     most_bytes: int = 16 << 20
     reader: str = ""
+    confinement: Confinement | None = None
 
     @classmethod
     def from_url(

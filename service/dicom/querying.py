@@ -112,7 +112,7 @@ def read_query(
     where there are none, or that are of a lower level, are passed over. `BadKey` names what is wrong.
     """
     level = _level(identifier, root, strict=strict)
-    reading = _Reading(level, agreement, strict)
+    reading = Reading(level, agreement, strict)
     for key in identifier.keys:
         reading.read(key, identifier)
     if strict and not agreement.relational:
@@ -127,7 +127,7 @@ def read_query(
         fuzzy=agreement.fuzzy,
         combined_datetime=agreement.combined_datetime,
         zone=reading.zone,
-        private=tuple(_blocks(identifier.keys)),
+        private=tuple(private_blocks(identifier.keys)),
     )
     return Asked(query, root, identifier.keys, tuple(reading.unsupported))
 
@@ -158,8 +158,8 @@ def is_of(level: Level, tag: int) -> bool:
 
 
 @dataclass(slots=True)
-class _Reading:
-    """Filters, and what else keys say, read one key after another."""
+class Reading:
+    """Filters, and what else keys say, read one key after another; of INSTANCE, keys of every level are."""
 
     level: Level
     agreement: Agreement
@@ -273,7 +273,7 @@ def _scope(filters: Sequence[Filter], level: Level) -> tuple[list[Filter], str |
     return left, study, series
 
 
-def _fields(reading: _Reading, level: Level) -> tuple[int, ...]:
+def _fields(reading: Reading, level: Level) -> tuple[int, ...]:
     """What has to be known of each match: what is asked, the keys, and what tells them apart."""
     wanted = [UNIQUE[above] for above in Level if above <= level]
     wanted += reading.fields
@@ -288,7 +288,8 @@ def _fields(reading: _Reading, level: Level) -> tuple[int, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def _blocks(keys: Sequence[Key]) -> Iterator[PrivateBlock]:
+def private_blocks(keys: Sequence[Key]) -> Iterator[PrivateBlock]:
+    """The blocks of the private elements among `keys`, whose creators are among them too."""
     used = {creator_of(key.tag) for key in keys if is_private(key.tag)}
     for key in keys:
         if is_creator(key.tag) and key.tag in used and key.text:

@@ -91,9 +91,14 @@ class Bookmarks:
 
 
 def _digest(query: Query) -> bytes:
-    """Tells searches and their readers apart, but not the pages of a search, nor what is returned."""
+    """Tells searches and their readers apart, but not the pages of a search, nor what is returned.
+
+    What one reader may know of can change from one page to the next: by then it is another search.
+    """
+    within = query.confinement
+    lists = (within.studies, within.patients) if within is not None else ()
     told = (
         query.reader, query.level, query.study, query.series, query.filters, query.order, query.zone,
-        query.private, query.combined_datetime,
+        query.private, query.combined_datetime, [one if one is None else sorted(one) for one in lists],
     )  # fmt: skip
     return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).digest()

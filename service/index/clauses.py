@@ -19,6 +19,11 @@ class Clause:
     bound: tuple[Bound, ...] = ()
 
 
+def together(statement: str, more: Clause) -> str:
+    """A statement that ends with its conditions, and `more` among them unless it is empty."""
+    return f"{statement} AND {more.sql}" if more.sql else statement
+
+
 def joined(clauses: Sequence[Clause], by: str) -> Clause:
     """The clauses as one, with ` AND ` or ` OR ` between them."""
     if len(clauses) == 1:

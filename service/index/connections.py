@@ -12,6 +12,7 @@ import apsw
 from service.dicom.zones import zoned_date, zoned_time
 from service.index.documents import Dictionaries, new_era
 from service.index.migrations import pending, schema_files
+from service.index.port import Connections
 from service.index.refusals import closed, too_long, unavailable
 from service.index.turns import Turns
 
@@ -117,6 +118,7 @@ class Links:
         self._busy_timeout_s = busy_timeout_s
         self._guard = threading.Lock()
         self._idle: list[Link] = []
+        self._lent = 0
         self._closed = False
 
     @contextlib.contextmanager
@@ -150,6 +152,11 @@ class Links:
                 link.plan_by_values(False)
             self._give_back(link, healthy and not link.connection.in_transaction)
 
+    def load(self) -> Connections:
+        """How many connections there are."""
+        with self._guard:
+            return Connections(self._lent, len(self._idle))
+
     def close(self) -> None:
         """Close what is idle, and what is in use once it is given back."""
         with self._guard:
@@ -163,12 +170,19 @@ class Links:
         with self._guard:
             if self._closed:
                 raise closed()
+            self._lent += 1
             if self._idle:
                 return self._idle.pop()
-        return Link(self._path, self._busy_timeout_s, self._turns)
+        try:
+            return Link(self._path, self._busy_timeout_s, self._turns)
+        except BaseException:
+            with self._guard:
+                self._lent -= 1
+            raise
 
     def _give_back(self, link: Link, healthy: bool) -> None:
         with self._guard:
+            self._lent -= 1
             if healthy and not self._closed:
                 self._idle.append(link)
                 return

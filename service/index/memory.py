@@ -19,6 +19,7 @@ from service.dicom.attributes import (
     Attribute,
     Origin,
 )
+from service.dicom.confinement import Confinement, patient_of
 from service.dicom.errors import BadRequest, NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.matching import in_zone, matches
@@ -88,15 +89,29 @@ class MemoryIndex:
 
     # -- Index ------------------------------------------------------------------------------------
 
-    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+    def add(
+        self,
+        records: Sequence[InstanceRecord],
+        *,
+        on_duplicate: OnDuplicate,
+        within: Confinement | None = None,
+    ) -> list[Outcome]:
         parsed = [parse(record.json) for record in records]
         with self._guard:
             return [
-                self._add(record, dataset, on_duplicate)
+                self._add(record, dataset, on_duplicate, within)
                 for record, dataset in zip(records, parsed, strict=True)
             ]
 
-    def _add(self, record: InstanceRecord, dataset: dict[str, object], on_duplicate: OnDuplicate) -> Outcome:
+    def _add(
+        self,
+        record: InstanceRecord,
+        dataset: dict[str, object],
+        on_duplicate: OnDuplicate,
+        within: Confinement | None,
+    ) -> Outcome:
+        if not self._permitted(record.key.study, within):
+            return Outcome(Added.FORBIDDEN, self._doom(record.object_key))
         taken = self._rows.get(record.key)
         if taken is not None:
             same = taken.record.digest == record.digest
@@ -117,9 +132,9 @@ class MemoryIndex:
         self._doomed.setdefault(object_key)
         return object_key
 
-    def remove(self, resource: Resource) -> list[str]:
+    def remove(self, resource: Resource, *, within: Confinement | None = None) -> list[str]:
         with self._guard:
-            rows = self._within(resource)
+            rows = self._within(resource, within)
             for row in rows:
                 del self._rows[row.record.key]
                 self._doom(row.record.object_key)
@@ -155,13 +170,15 @@ class MemoryIndex:
         total = None if answers and query.offset + len(answers) > COUNTED else len(found)
         return page(answers, syntaxes, max(len(found) - begin - len(answers), 0), total)
 
-    def locate(self, resource: Resource) -> list[Held]:
+    def locate(self, resource: Resource, *, within: Confinement | None = None) -> list[Held]:
         with self._guard:
-            return [_held(row) for row in self._within(resource)]
+            return [_held(row) for row in self._within(resource, within)]
 
-    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+    def documents(
+        self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
+    ) -> Documents | None:
         with self._guard:
-            rows = self._within(resource)
+            rows = self._within(resource, within)
             bundles = dict(self._bundles) if resource.instance is None else {}
         current = self._generation(rows)
         if current == unless:
@@ -253,7 +270,16 @@ class MemoryIndex:
             raise NotFound("There is no such instance.")
         return row.record.findings
 
-    def _within(self, resource: Resource) -> list[_Row]:
+    def _permitted(self, study: str, within: Confinement | None) -> bool:
+        """Whether `study` is not there, or may be known of."""
+        if within is None:
+            return True
+        members = [row for row in self._rows.values() if row.record.key.study == study]
+        return not members or within.permits(study, _patient(_sources(members, _study_of)[study]))
+
+    def _within(self, resource: Resource, within: Confinement | None = None) -> list[_Row]:
+        if not self._permitted(resource.study, within):
+            return []
         rows = [
             row
             for row in self._rows.values()
@@ -290,6 +316,10 @@ def _study_of(row: _Row) -> str:
 
 def _series_of(row: _Row) -> tuple[str, str]:
     return row.record.key.study, row.record.key.series
+
+
+def _patient(source: _Row) -> str | None:
+    return patient_of(source.column(Level.STUDY, "patient_id"))
 
 
 def _number(row: _Row, level: Level, column: str) -> tuple[bool, Any]:
@@ -353,6 +383,9 @@ class _Candidates:
         level = self._query.level
         for study, members in self._by_study.items():
             if self._query.study not in (None, study):
+                continue
+            within = self._query.confinement
+            if within is not None and not within.permits(study, _patient(self._studies[study])):
                 continue
             sizes = Counter(_series_of(row) for row in members)
             modalities = {self._series[key].column(Level.SERIES, "modality") for key in sizes} - {None}

@@ -3,8 +3,9 @@
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from service.dicom.confinement import Confinement
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import Held, InstanceRecord
@@ -29,6 +30,7 @@ class Added(enum.Enum):
     SAME = "the same content was there already"
     KEPT = "other content was there and stays"
     REPLACED = "other content was there and is gone"
+    FORBIDDEN = "its study is there, and may not be known of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,23 @@ class Answer:
     total: int | None = None
     syntaxes: Sequence[str] = ()
     warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How many connections an index has lent to threads, and how many wait to be lent."""
+
+    lent: int
+    idle: int
+
+
+@runtime_checkable
+class Connects(Protocol):
+    """What an index has that keeps connections to a database."""
+
+    def connections(self) -> Connections:
+        """How many there are at the moment."""
+        ...
 
 
 class Documents(Protocol):
@@ -102,15 +121,23 @@ class Bundle:
 class Index(Protocol):
     """Rows of studies, series and instances. Every method may raise `IndexUnavailable`.
 
-    An index is used from many threads at once, and several processes may share one.
+    An index is used from many threads at once, and several processes may share one. To who is confined,
+    studies that are not `within` that are not there, which is decided where their rows are read or changed.
     """
 
-    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+    def add(
+        self,
+        records: Sequence[InstanceRecord],
+        *,
+        on_duplicate: OnDuplicate,
+        within: Confinement | None = None,
+    ) -> list[Outcome]:
         """Enter `records` in one transaction, durable on return; one outcome each, in order.
 
         A record whose key is taken is decided by its digest and `on_duplicate`; the object that lost
-        (its own with SAME and KEPT, the earlier one with REPLACED) is noted as doomed in the same
-        transaction and named in the outcome.
+        (its own with SAME, KEPT and FORBIDDEN, the earlier one with REPLACED) is noted as doomed in the same
+        transaction and named in the outcome. The records themselves are
+        `within`: who brings them has looked at that.
         """
         ...
 
@@ -121,14 +148,16 @@ class Index(Protocol):
         """
         ...
 
-    def locate(self, resource: Resource) -> list[Held]:
+    def locate(self, resource: Resource, *, within: Confinement | None = None) -> list[Held]:
         """The instances of `resource` by series number, series UID, instance number, instance UID.
 
         Empty if there are none.
         """
         ...
 
-    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+    def documents(
+        self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
+    ) -> Documents | None:
         """The DICOM JSON of `resource`, or `None` if its generation is `unless`. May be empty."""
         ...
 
@@ -140,7 +169,7 @@ class Index(Protocol):
         """
         ...
 
-    def remove(self, resource: Resource) -> list[str]:
+    def remove(self, resource: Resource, *, within: Confinement | None = None) -> list[str]:
         """Forget `resource`; the keys of its objects, noted as doomed in the same transaction."""
         ...
 

@@ -10,6 +10,7 @@ import orjson
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ProgrammingError, QueryCanceled
 
+from service.dicom.confinement import Confinement
 from service.dicom.errors import NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
@@ -20,8 +21,9 @@ from service.index import postgres_bundles
 from service.index.bookmarks import Bookmarks
 from service.index.bundles import fold
 from service.index.clauses import Bound
+from service.index.confining import Listing, permitted, scope_within
 from service.index.documents import parse, unpack
-from service.index.port import Answer, Bundle, Documents, OnDuplicate, Outcome
+from service.index.port import Answer, Bundle, Connections, Documents, OnDuplicate, Outcome
 from service.index.postgres_adding import Adding, LocksNeeded
 from service.index.postgres_doubt import Doubt
 from service.index.postgres_folding import Folding
@@ -37,6 +39,7 @@ from service.index.statements import Dialect, search
 _LITERAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 _PATTERN = {"*": "%", "?": "_"}
 _PENDING = "coalesce((SELECT sum(a.change) FROM arrival a WHERE a.{of} = {alias}.id), 0)"
+_LISTING = Listing("= ANY(?)", list)
 POSTGRES = Dialect(
     like=lambda expression: f"{expression} LIKE ?",
     pattern=lambda text: "".join(_PATTERN.get(sign, sign) for sign in text.translate(_LITERAL)),
@@ -48,6 +51,7 @@ POSTGRES = Dialect(
     zoned_date=lambda day, hour, zone: f'(zoned_date({day}, {hour}, {zone}, ?::integer) COLLATE "C")',
     zoned_time=lambda day, hour, zone: f'(zoned_time({day}, {hour}, {zone}, ?::integer) COLLATE "C")',
     joined_texts=lambda expression: f"string_agg(DISTINCT {expression}, ',')",
+    listing=_LISTING,
     finds_parts=True,
     online="('ONLINE' COLLATE \"C\")",
     counts={
@@ -122,15 +126,25 @@ class PostgresIndex:
         self._folding.end()
         self._sessions.close()
 
+    def connections(self) -> Connections:
+        """How many connections there are at the moment."""
+        return self._sessions.load()
+
     # -- Index ------------------------------------------------------------------------------------
 
-    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+    def add(
+        self,
+        records: Sequence[InstanceRecord],
+        *,
+        on_duplicate: OnDuplicate,
+        within: Confinement | None = None,
+    ) -> list[Outcome]:
         batch = list(records)
         doubt = Doubt(self._lock_wait_s)
 
         def enter(session: Session, *, firmly: bool) -> list[Outcome]:
             with session.transaction(self._write):
-                adding = Adding(session, on_duplicate, firmly=firmly)
+                adding = Adding(session, on_duplicate, firmly=firmly, within=within)
                 outcomes = adding.add(batch)
                 doubt.note(adding.transaction, outcomes, adding.kept)
             return outcomes
@@ -150,12 +164,12 @@ class PostgresIndex:
         self._folding.wanted()
         return outcomes
 
-    def remove(self, resource: Resource) -> list[str]:
+    def remove(self, resource: Resource, *, within: Confinement | None = None) -> list[str]:
         before: list[str] = []  # what was removed by a transaction of which it is not known how it ended
 
         def work(session: Session) -> list[str]:
             with session.transaction(self._write):
-                object_keys = remove(session, resource)
+                object_keys = remove(session, resource, permitted(within, resource.study, _LISTING))
                 if not object_keys and before:
                     object_keys = [key for (key,) in session.rows(_STILL_DOOMED, (before,))]
                 before[:] = object_keys
@@ -178,14 +192,16 @@ class PostgresIndex:
 
         return self._sessions.carry_out(work)
 
-    def locate(self, resource: Resource) -> list[Held]:
-        where, bound = scope(resource)
+    def locate(self, resource: Resource, *, within: Confinement | None = None) -> list[Held]:
+        where, bound = scope_within(resource, within, _LISTING)
         order = "" if resource.instance is not None else IN_ORDER
         return [held(row) for row in self._rows(f"{HELD}{JOINED}{where}{order}", bound)]
 
-    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+    def documents(
+        self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
+    ) -> Documents | None:
         def work(session: Session) -> Documents | None:
-            snapshot = self._snapshot(session)
+            snapshot = self._snapshot(session, within)
             if unless is not None and unless == snapshot.generation(resource):
                 return None
             if resource.series is None:
@@ -194,7 +210,8 @@ class PostgresIndex:
             # Of a single series one statement, a snapshot by itself, reads all that has to be of one moment.
             ready = None
             if resource.instance is None:
-                ready = postgres_bundles.ready_made(session, self._era, resource)
+                more = permitted(within, resource.study, _LISTING)
+                ready = postgres_bundles.ready_made(session, self._era, resource, more)
             return ready or snapshot.scattered(resource)
 
         documents = self._sessions.carry_out(work)
@@ -231,8 +248,8 @@ class PostgresIndex:
     def unready(self, resource: Resource) -> list[Resource]:
         return self._sessions.carry_out(lambda session: self._snapshot(session).unready(resource))
 
-    def _snapshot(self, session: Session) -> Snapshot:
-        return Snapshot(session.rows, "= ANY(?)", list, self._era)
+    def _snapshot(self, session: Session, within: Confinement | None = None) -> Snapshot:
+        return Snapshot(session.rows, _LISTING, self._era, within)
 
     # -- Census -----------------------------------------------------------------------------------
 

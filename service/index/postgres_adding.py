@@ -13,6 +13,7 @@ from typing import Any
 from psycopg.errors import SerializationFailure
 from zstandard import ZstdCompressionDict
 
+from service.dicom.confinement import Confinement
 from service.dicom.record import InstanceRecord
 from service.dicom.resource import Level
 from service.index.documents import new_dictionary, pack
@@ -52,6 +53,7 @@ _FIND_SERIES = (
 )
 _SHARED, _ALONE = " FOR KEY SHARE OF e", " FOR UPDATE OF e"
 _LOCK_STUDIES = "SELECT study_uid, id FROM study WHERE study_uid = ANY(?) ORDER BY id FOR NO KEY UPDATE"
+_PATIENTS = "SELECT study_uid, patient_id FROM study WHERE study_uid = ANY(?)"
 _COUNT_SERIES = "UPDATE study SET series_count = series_count + ? WHERE id = ?"
 _TAKEN = "SELECT id, digest, object_key FROM instance WHERE series = ? AND instance_uid = ?"
 # What goes with the instances, in one statement: what came, the classes, the objects that rows refer to (one
@@ -80,8 +82,16 @@ class LocksNeeded(Exception):
 class Adding:
     """One transaction's additions; `firmly` if it may make studies and series, and replace instances."""
 
-    def __init__(self, session: Session, on_duplicate: OnDuplicate, *, firmly: bool) -> None:
+    def __init__(
+        self,
+        session: Session,
+        on_duplicate: OnDuplicate,
+        *,
+        firmly: bool,
+        within: Confinement | None = None,
+    ) -> None:
         self._session = session
+        self._within = within
         self._on_duplicate = on_duplicate
         self._firmly = firmly
         self._places: dict[Series, Place] = {}
@@ -93,12 +103,38 @@ class Adding:
 
     def add(self, records: Sequence[InstanceRecord]) -> list[Outcome]:
         """Enter the records, as `Index.add` says. `LocksNeeded` if that takes to be done `firmly`."""
+        hidden = self._hidden(records)
+        if not hidden:
+            outcomes = self._entered_all(records)
+        else:
+            entered = iter(self._entered_all([one for one in records if one.key.study not in hidden]))
+            outcomes = [
+                Outcome(Added.FORBIDDEN, self._doom(one.object_key))
+                if one.key.study in hidden
+                else next(entered)
+                for one in records
+            ]
+        self._finish()
+        return outcomes
+
+    def _hidden(self, records: Sequence[InstanceRecord]) -> set[str]:
+        """The studies of the records that are there and may not be known of."""
+        if self._within is None:
+            return set()
+        within, wanted = self._within, {record.key.study for record in records}
+        rows = self._session.rows(_PATIENTS, (list(wanted),)) if wanted else []
+        return {study for study, patient in rows if not within.permits(study, patient)}
+
+    def _entered_all(self, records: Sequence[InstanceRecord]) -> list[Outcome]:
+        if not records:
+            return []
         outcomes: dict[int, Outcome] = {}
         numbers = self._numbers(len(records))
         self._find_places(records, numbers)
+        if self._hidden(records):  # others made a study since it was looked for: begin again
+            raise SerializationFailure
         for wave in _waves(records):
             self._enter(records, numbers, wave, outcomes)
-        self._finish()
         return [outcomes[place] for place in range(len(records))]
 
     def _numbers(self, size: int) -> list[int | None]:
@@ -240,7 +276,7 @@ class Adding:
         self._classes.add((*self._place(record), record.sop_class))
         self.kept.append(record.object_key)
 
-    def _doom(self, object_key: str, *, unless: str) -> str | None:
+    def _doom(self, object_key: str, *, unless: str | None = None) -> str | None:
         if object_key == unless:  # the same object, entered again
             return None
         self._doomed.append(object_key)

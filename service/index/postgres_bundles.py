@@ -2,6 +2,7 @@
 
 from service.dicom.resource import Resource
 from service.index.bundles import FORM, BundledDocuments, is_whole
+from service.index.clauses import Clause, together
 from service.index.documents import generation
 from service.index.port import Bundle
 from service.index.postgres_sessions import Session
@@ -32,9 +33,13 @@ def read(session: Session, series: Resource) -> Bundle | None:
     return Bundle(*rows[0]) if rows else None
 
 
-def ready_made(session: Session, era: int, series: Resource) -> BundledDocuments | None:
-    """The documents of `series` from its bundle, by one statement; `None` if none is up to date and whole."""
-    for tag, content, size, last, total in session.rows(_READY, (FORM, series.study, series.series)):
+def ready_made(session: Session, era: int, series: Resource, more: Clause) -> BundledDocuments | None:
+    """The documents of `series` from its bundle, by one statement; `None` if none is up to date and whole.
+
+    `more`, unless it is empty, must hold of its study.
+    """
+    bound = (FORM, series.study, series.series, *more.bound)
+    for tag, content, size, last, total in session.rows(together(_READY, more), bound):
         if tag == generation(era, size, last, int(total or 0)) and is_whole(content):
             return BundledDocuments(tag, size, content)
     return None

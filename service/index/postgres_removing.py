@@ -11,6 +11,7 @@ from typing import Any
 from service.dicom.describing import Value
 from service.dicom.record import Description
 from service.dicom.resource import Level, Resource
+from service.index.clauses import Clause, together
 from service.index.documents import describe_document, unpack
 from service.index.postgres_sessions import Session
 from service.index.rows import COLUMNS, DESCRIBED, described
@@ -25,7 +26,8 @@ def _update(table: str, columns: Sequence[str]) -> str:
 
 _STUDY_UPDATE = _update("study", ("source", *COLUMNS[Level.STUDY], *DESCRIBED))
 _SERIES_UPDATE = _update("series", ("source", *COLUMNS[Level.SERIES], *DESCRIBED))
-_LOCK_STUDY = "SELECT id FROM study WHERE study_uid = ? FOR NO KEY UPDATE"
+_STUDY = "SELECT s.id FROM study s WHERE s.study_uid = ?"
+_LOCKED = " FOR NO KEY UPDATE"
 _LOCK_SERIES = "SELECT id FROM series WHERE study = ?{named} ORDER BY id FOR UPDATE"
 _DELETE = (
     "WITH gone AS (DELETE FROM instance WHERE series = ANY(?){named} RETURNING id, series, object_key)"
@@ -65,9 +67,12 @@ _LOWEST = (
 )
 
 
-def remove(session: Session, resource: Resource) -> list[str]:
-    """Take out the instances of `resource` and the parents that they leave empty; the keys of the objects."""
-    studies = session.rows(_LOCK_STUDY, (resource.study,))
+def remove(session: Session, resource: Resource, more: Clause) -> list[str]:
+    """Take out the instances of `resource` and the parents that they leave empty; the keys of the objects.
+
+    `more`, unless it is empty, must hold of its study.
+    """
+    studies = session.rows(together(_STUDY, more) + _LOCKED, (resource.study, *more.bound))
     if not studies:
         return []
     study = studies[0][0]

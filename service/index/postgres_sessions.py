@@ -21,6 +21,7 @@ from psycopg import errors, pq
 
 from service.dicom.errors import ArchiveError, IndexUnavailable
 from service.index.documents import Dictionaries
+from service.index.port import Connections
 from service.index.refusals import closed, contradiction, unavailable
 
 _log = logging.getLogger("isthmus.index")
@@ -177,6 +178,11 @@ class Sessions:
                     raise _told(loss.__cause__) from loss.__cause__
             except (psycopg.Error, OSError) as cause:
                 raise _told(cause) from cause
+
+    def load(self) -> Connections:
+        """How many connections there are."""
+        with self._guard:
+            return Connections(len(self._busy), len(self._idle))
 
     def close(self) -> None:
         """Close what is idle, and what is in use once it is given back."""

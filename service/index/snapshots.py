@@ -1,16 +1,18 @@
 """The documents of a resource out of SQL tables: bundles where they are up to date, rows for the rest."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from service.dicom.confinement import Confinement
 from service.dicom.resource import Resource
 from service.index.bundles import FORM, MOST_BYTES, BundledDocuments, JoinedDocuments, is_whole
+from service.index.confining import Listing, scope_within
 from service.index.documents import PackedDocuments, generation
 from service.index.port import FEWEST, Documents
-from service.index.rows import GENERATION, IN_ORDER, JOINED, SYNTAX_AND_PIXELS, scope
+from service.index.rows import GENERATION, IN_ORDER, JOINED, SYNTAX_AND_PIXELS
 
 _DOCUMENTS = f"SELECT e.id, i.json, {SYNTAX_AND_PIXELS}, i.id "
 _DICTIONARIES = "SELECT id, dictionary FROM series WHERE id"
@@ -46,18 +48,18 @@ class _Series:
 class Snapshot:
     """What one transaction sees of the tables, or one statement after the other where there is none.
 
-    `rows` runs a statement with question marks; `among` follows a column to ask whether its value is one of
-    what `listed` makes of numbers.
+    `rows` runs a statement with question marks. Of studies that are not `within` what somebody may know of
+    there is nothing.
     """
 
     rows: Callable[[str, Sequence[Any]], list[Any]]
-    among: str
-    listed: Callable[[Iterable[int]], Any]
+    listing: Listing
     era: int
+    within: Confinement | None = None
 
     def generation(self, resource: Resource) -> str:
         """The tag of what there is of `resource`."""
-        where, bound = scope(resource)
+        where, bound = self._scope(resource)
         ((count, last, total),) = self.rows(f"{GENERATION}{JOINED}{where}", bound)
         return generation(self.era, count, last, int(total or 0))
 
@@ -101,8 +103,8 @@ class Snapshot:
         return [Resource(resource.study, one.uid) for one in every if one.row not in ready]
 
     def _series(self, resource: Resource, each: str = _ALL) -> list[_Series]:
-        where, (study, *uids) = scope(Resource(resource.study, resource.series))
-        rows = self.rows(f"{_SERIES}{where}{each}", (FORM, study, *uids))
+        where, bound = self._scope(Resource(resource.study, resource.series))
+        rows = self.rows(f"{_SERIES}{where}{each}", (FORM, *bound))
         return [_Series(row, uid, count, last, int(total), tag) for row, uid, count, last, total, tag in rows]
 
     def _tag(self, series: Sequence[_Series]) -> str:
@@ -115,20 +117,28 @@ class Snapshot:
 
     def _contents(self, series: Sequence[int]) -> dict[int, bytes]:
         """What the bundles of `series` hold."""
-        return dict(self.rows(f"{_CONTENTS} {self.among}", (self.listed(series),)) if series else [])
+        return dict(self._listed(_CONTENTS, series) if series else [])
 
-    def _rows(self, resource: Resource, without: Iterable[int] = ()) -> _Rows:
-        where, bound = scope(resource)
-        left_out = [*without]
-        if left_out:
-            where, bound = f"{where} AND NOT e.id {self.among}", (*bound, self.listed(left_out))
+    def _rows(self, resource: Resource, without: Collection[int] = ()) -> _Rows:
+        where, bound = self._scope(resource)
+        if without:
+            left_out = self.listing.one_of("e.id", without)
+            where, bound = f"{where} AND NOT {left_out.sql}", (*bound, *left_out.bound)
         return self.rows(f"{_DOCUMENTS}{JOINED}{where}{IN_ORDER}", bound)
 
     def _dictionaries(self, rows: _Rows) -> Mapping[int, bytes]:
         wanted = {row[0] for row in rows}
         if not wanted:
             return {}
-        return dict(self.rows(f"{_DICTIONARIES} {self.among}", (self.listed(wanted),)))
+        return dict(self._listed(_DICTIONARIES, wanted))
+
+    def _scope(self, resource: Resource) -> tuple[str, tuple[Any, ...]]:
+        return scope_within(resource, self.within, self.listing)
+
+    def _listed(self, statement: str, numbers: Iterable[int]) -> list[Any]:
+        """The rows of a statement that ends with the column whose value is one of `numbers`."""
+        clause = self.listing.one_of(statement, numbers)
+        return self.rows(clause.sql, clause.bound)
 
     def _packed(self, rows: _Rows, current: str) -> dict[int, PackedDocuments]:
         """The documents of each series."""

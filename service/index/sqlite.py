@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import orjson
 
+from service.dicom.confinement import Confinement
 from service.dicom.errors import IndexUnavailable, NotFound, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
@@ -17,9 +18,10 @@ from service.dicom.resource import InstanceKey, Resource
 from service.index.bookmarks import Bookmarks
 from service.index.bundles import FORM, fold
 from service.index.clauses import Bound
+from service.index.confining import Listing, scope_within
 from service.index.connections import Link, Links
 from service.index.documents import parse, unpack
-from service.index.port import Answer, Bundle, Documents, OnDuplicate, Outcome
+from service.index.port import Answer, Bundle, Connections, Documents, OnDuplicate, Outcome
 from service.index.refusals import contradiction
 from service.index.rows import HELD, IN_ORDER, JOINED, WALK, held, scope
 from service.index.searching import find
@@ -29,6 +31,13 @@ from service.index.writing import PAGE_BITS, PAGE_FRAMES, Writing
 
 _GLOB = str.maketrans({"[": "[[]"})
 _LITERAL = str.maketrans({"[": "[[]", "*": "[*]", "?": "[?]"})
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return orjson.dumps([*values]).decode()
+
+
+_LISTING = Listing("IN (SELECT value FROM json_each(?))", _listed)
 SQLITE = Dialect(
     like=lambda expression: f"{expression} GLOB ?",
     pattern=lambda text: text.translate(_GLOB),
@@ -37,8 +46,9 @@ SQLITE = Dialect(
     zoned_date=lambda day, hour, zone: f"zoned_date({day}, {hour}, {zone}, ?)",
     zoned_time=lambda day, hour, zone: f"zoned_time({day}, {hour}, {zone}, ?)",
     joined_texts=lambda expression: f"group_concat(DISTINCT {expression})",
+    listing=_LISTING,
     is_there="> ''",
-    among="s.id IN (SELECT value FROM json_each(?))",
+    looks_first=True,
     join="CROSS JOIN",
     newest_first=" INDEXED BY study_by_date",
 )
@@ -91,18 +101,28 @@ class SqliteIndex:
         """Close all connections; the index answers no more."""
         self._links.close()
 
+    def connections(self) -> Connections:
+        """How many connections there are at the moment."""
+        return self._links.load()
+
     # -- Index ------------------------------------------------------------------------------------
 
-    def add(self, records: Sequence[InstanceRecord], *, on_duplicate: OnDuplicate) -> list[Outcome]:
+    def add(
+        self,
+        records: Sequence[InstanceRecord],
+        *,
+        on_duplicate: OnDuplicate,
+        within: Confinement | None = None,
+    ) -> list[Outcome]:
         with self._links.lent() as link, link.writing() as connection:
-            writing = Writing(connection, link.dictionaries)
+            writing = Writing(connection, link.dictionaries, within)
             outcomes = [writing.add(record, on_duplicate) for record in records]
             writing.finish()
         return outcomes
 
-    def remove(self, resource: Resource) -> list[str]:
+    def remove(self, resource: Resource, *, within: Confinement | None = None) -> list[str]:
         with self._links.lent() as link, link.writing() as connection:
-            writing = Writing(connection, link.dictionaries)
+            writing = Writing(connection, link.dictionaries, within)
             object_keys = writing.remove(resource)
             writing.finish()
         return object_keys
@@ -112,16 +132,18 @@ class SqliteIndex:
         with self._links.lent(limited=True) as link, link.reading():
             return find(_Reading(link), query, parts, self._bookmarks, self._limit_s)
 
-    def locate(self, resource: Resource) -> list[Held]:
-        where, bound = scope(resource)
+    def locate(self, resource: Resource, *, within: Confinement | None = None) -> list[Held]:
+        where, bound = scope_within(resource, within, _LISTING)
         order = "" if resource.instance is not None else IN_ORDER
         with self._links.lent() as link:
             rows = link.connection.execute(f"{HELD}{JOINED}{where}{order}", bound).fetchall()
         return [held(row) for row in rows]
 
-    def documents(self, resource: Resource, *, unless: str | None = None) -> Documents | None:
+    def documents(
+        self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
+    ) -> Documents | None:
         with self._links.lent() as link, link.reading() as connection:
-            snapshot = self._snapshot(connection)
+            snapshot = self._snapshot(connection, within)
             if unless is not None and unless == snapshot.generation(resource):
                 return None
             return snapshot.documents(resource)
@@ -160,11 +182,11 @@ class SqliteIndex:
         with self._links.lent() as link, link.reading() as connection:
             return self._snapshot(connection).unready(resource)
 
-    def _snapshot(self, connection: apsw.Connection) -> Snapshot:
+    def _snapshot(self, connection: apsw.Connection, within: Confinement | None = None) -> Snapshot:
         def rows(sql: str, bound: Sequence[Any]) -> list[Any]:
             return connection.execute(sql, bound).fetchall()
 
-        return Snapshot(rows, "IN (SELECT value FROM json_each(?))", _listed, self._era)
+        return Snapshot(rows, _LISTING, self._era, within)
 
     # -- Census -----------------------------------------------------------------------------------
 
@@ -204,10 +226,6 @@ class SqliteIndex:
         if row is None:
             raise NotFound("There is no such instance.")
         return () if row[0] is None else tuple(orjson.loads(str(row[0])))
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return orjson.dumps([*numbers]).decode()
 
 
 def _extent(connection: apsw.Connection, row: int, number: int) -> Extent:

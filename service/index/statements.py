@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 
-import orjson
-
 from service.dicom.attributes import (
     BY_PATH,
     CLASSES,
@@ -31,6 +29,7 @@ from service.dicom.sorting import Sorting, total_order
 from service.dicom.values import WILDCARDS, Comparable
 from service.dicom.zones import days_around
 from service.index.clauses import ALIAS, Clause, joined
+from service.index.confining import Listing, all_permitted, permitted
 from service.index.ordering import Place, behind, order_by
 
 _SCOPES = (0x0020000D, 0x0020000E)
@@ -61,9 +60,9 @@ class Dialect:
     everything does not sort everything. `counts` says how columns that count are worked out, where not
     by reading them, and `joined_texts` how the different values of an expression become one text with
     commas. `is_there` asks whether a column has a value, in a way that brings a partial index into play.
-    `finds_parts` says that an index may lead to texts by a part of them, and `among` how a row is one of
-    those in a bound JSON array, where it is worth while to look for such texts through a whole index
-    first. `online` is the text ONLINE.
+    `finds_parts` says that an index may lead to texts by a part of them, and `looks_first` that it is worth
+    while to look for such texts through a whole index first. `listing` tells many values at once. `online`
+    is the text ONLINE.
     """
 
     like: Callable[[str], str]
@@ -73,11 +72,12 @@ class Dialect:
     zoned_date: Callable[[str, str, str], str]
     zoned_time: Callable[[str, str, str], str]
     joined_texts: Callable[[str], str]
+    listing: Listing
     join: str = "JOIN"
     newest_first: str = ""
     is_there: str = "IS NOT NULL"
     finds_parts: bool = False
-    among: str = ""
+    looks_first: bool = False
     online: str = "'ONLINE'"
     counts: Mapping[str, str] = field(default_factory=dict)
 
@@ -108,7 +108,7 @@ class Search:
         """This search among what `candidates` selected; itself if that is too much to gain by it."""
         if len(studies) > _MOST_CANDIDATES:
             return self
-        among = Clause(self.dialect.among, (orjson.dumps(list(studies)).decode(),))
+        among = self.dialect.listing.one_of("s.id", studies)
         return replace(self, conditions=(among, *self.conditions))
 
     def selections(self, place: Place | None = None) -> list[Clause]:
@@ -160,14 +160,16 @@ def search(query: Query, dialect: Dialect) -> Search:
     intervals: list[Interval] = []
     if query.combined_datetime:
         keys, intervals = combine(keys)
-    clauses = [*_scope(query)]
+    confined = _confined(query, dialect)
+    clauses = [*_scope(query), *confined]
     clauses += [clause for interval in intervals for clause in _interval(interval, query.zone, dialect)]
     clauses += _requests([key for key in keys if key.path in REQUEST_PATHS], dialect)
     for key in keys:
         if key.path not in REQUEST_PATHS:
             clauses += _conditions(key, query.zone, dialect)
     begins_below = query.series is not None or any(key.path in _LEADING for key in keys)
-    above = not begins_below and query.study is None and not query.order
+    # Who is confined to something has so few studies that they are sought and sorted, not walked through.
+    above = not begins_below and query.study is None and not query.order and not confined
     study_keys = any(key.path in BY_PATH and BY_PATH[key.path].level is Level.STUDY for key in keys)
     return Search(
         tables=_JOINED[query.level].format(
@@ -179,7 +181,7 @@ def search(query: Query, dialect: Dialect) -> Search:
         residual=tuple(residual),
         walks=above,
         dialect=dialect,
-        candidates=_candidates(keys, dialect) if dialect.among and not begins_below else None,
+        candidates=_candidates(keys, dialect) if not (begins_below or confined) else None,
     )
 
 
@@ -203,6 +205,17 @@ def _scope(query: Query) -> list[Clause]:
         # A series search joins no series table; a study search is never below a series.
         clauses.append(Clause("e.series_uid = ?", (query.series,)))
     return clauses
+
+
+def _confined(query: Query, dialect: Dialect) -> list[Clause]:
+    """What keeps a search to what its reader may know of."""
+    within = query.confinement
+    if within is None or not within.confines:
+        return []
+    if query.study is None:
+        return [all_permitted(within, dialect.listing)]
+    clause = permitted(within, query.study, dialect.listing)
+    return [clause] if clause.sql else []
 
 
 def _conditions(key: Filter, zone: int | None, dialect: Dialect) -> list[Clause]:
@@ -370,7 +383,7 @@ def _candidates(keys: Sequence[Filter], dialect: Dialect) -> Clause | None:
     Each column is looked through in its index, which is a small part of what the studies are.
     """
     key = next((key for key in keys if key.path in _IN_INDEXES and _asks_for_parts(key)), None)
-    if key is None:
+    if key is None or not dialect.looks_first:
         return None
     pieces: list[Clause] = []
     for column, test in _tests_by_column(key, BY_PATH[key.path], dialect):

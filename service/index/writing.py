@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 from zstandard import ZstdCompressionDict
 
+from service.dicom.confinement import Confinement
 from service.dicom.describing import Value
 from service.dicom.frames import FrameTable
 from service.dicom.record import Description, InstanceRecord
@@ -58,7 +59,11 @@ class _Place:
 class Writing:
     """One transaction's changes; counts are kept aside and entered by `finish`."""
 
-    def __init__(self, connection: apsw.Connection, dictionaries: Dictionaries) -> None:
+    def __init__(
+        self, connection: apsw.Connection, dictionaries: Dictionaries, within: Confinement | None = None
+    ) -> None:
+        """Studies that are not `within` what somebody may know of are left as they are."""
+        self._within = within
         self._connection = connection
         self._run = connection.execute
         self._dictionaries = dictionaries
@@ -71,6 +76,8 @@ class Writing:
 
     def add(self, record: InstanceRecord, on_duplicate: OnDuplicate) -> Outcome:
         """Enter one record, as `Index.add` says."""
+        if self._is_hidden(record.key.study):
+            return Outcome(Added.FORBIDDEN, self._doom(record.object_key))
         place = self._places.get((record.key.study, record.key.series)) or self._find_place(record.key)
         taken = place and self._run(_TAKEN, (place.series, record.key.instance)).fetchone()
         if not taken:
@@ -86,6 +93,8 @@ class Writing:
 
     def remove(self, resource: Resource, *, doom: bool = True) -> list[str]:
         """Take out the instances of `resource` and the parents that they leave empty."""
+        if self._is_hidden(resource.study):
+            return []
         self._enter_counts()
         found = self._members(resource)
         for row, object_key, _, table_length, *_ in found:
@@ -109,6 +118,14 @@ class Writing:
         self._enter_counts()
         for place in self._unsourced:
             self._find_source(place)
+
+    def _is_hidden(self, study: str) -> bool:
+        """Whether there is such a study, and it may not be known of."""
+        patients = None if self._within is None else self._within.patients_for(study)
+        if patients is None:
+            return False
+        row = self._run("SELECT patient_id FROM study WHERE study_uid = ?", (study,)).fetchone()
+        return row is not None and row[0] not in patients
 
     # -- entering ---------------------------------------------------------------------------------
 

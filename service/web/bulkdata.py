@@ -29,7 +29,7 @@ from service.web.frames import agree_pixels, content_of, made_content
 from service.web.making import Making
 from service.web.offers import MADE, frame_offers, is_made, stored_offers
 from service.web.parts import Part, part_blocks, parts_body
-from service.web.request import base_url, house, making_of, resource_of, wanted
+from service.web.request import archive_of, base_url, house, making_of, resource_of, wanted
 from service.web.sending import Body, item_body, send
 
 _PLAIN = f"{OCTETS}; transfer-syntax={EXPLICIT_LE}"
@@ -55,9 +55,8 @@ class Asked:
 
 def asked_of(request: Request) -> Asked:
     """What `request` brings along."""
-    here = house(request)
-    archive = here.archive
-    block_size = here.settings.read_block
+    archive = archive_of(request)
+    block_size = house(request).settings.read_block
     return Asked(archive, wanted(request), base_url(request), block_size, archive.nearby, making_of(request))
 
 

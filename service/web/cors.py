@@ -10,7 +10,7 @@ from service.web.problems import problem
 # What scripts may read of an answer, beside what they may read of any.
 EXPOSED = (
     "Content-Type, Content-Location, Content-Length, Content-Range, Warning, ETag, X-Total-Count, "
-    "Retry-After, Location, Server-Timing, X-Request-ID"
+    "Retry-After, Location, Server-Timing, WWW-Authenticate, X-Request-ID"
 )
 ALLOWED_HEADERS = "Accept, Authorization, Range, Content-Type, If-Match, If-None-Match, X-Request-ID"
 READS = "GET, HEAD, OPTIONS"

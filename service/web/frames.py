@@ -23,7 +23,7 @@ from service.web.conditional import entity_tag
 from service.web.making import Making
 from service.web.offers import MADE, agree_frames, frame_offers, is_made, stored_offers
 from service.web.parts import Part, part_blocks, parts_body
-from service.web.request import base_url, house, making_of, resource_of, wanted
+from service.web.request import archive_of, base_url, house, making_of, resource_of, wanted
 from service.web.sending import Body, item_body, send
 
 _MAX_FRAMES = 20_000
@@ -34,7 +34,7 @@ _FEW = 16
 async def retrieve_frames(request: Request) -> Response:
     """`GET {instance}/frames/{list}`: the frames asked for, in their order, in the form agreed on."""
     here = house(request)
-    resource = resource_of(request)
+    archive, resource = archive_of(request), resource_of(request)
     listed = request.path_params["frames"]
     numbers = frame_numbers(listed)
     ranges, base, block_size = wanted(request), base_url(request), here.settings.read_block
@@ -42,8 +42,8 @@ async def retrieve_frames(request: Request) -> Response:
     making = making_of(request)
 
     def make() -> Body:
-        held = here.archive.instances(resource)[0]
-        frames = _frames(here.archive, held, numbers, block_size)
+        held = archive.instances(resource)[0]
+        frames = _frames(archive, held, numbers, block_size)
         single = len(numbers) == 1
         agreed = agree_frames(ranges, held, single=single, decoded=decoded)
         place = f"{base}{held.key.path}/frames/"

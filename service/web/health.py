@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.dicom.errors import ArchiveError
-from service.web.request import house
+from service.web.request import archive_of, house
 
 _PROBE_S = 1.0
 
@@ -23,7 +23,7 @@ async def ready(request: Request) -> Response:
     """`GET /readyz`: 200 when index and store answer and, under `isthmus up`, the bridge listens too."""
     here = house(request)
     try:
-        await here.reads.run(here.archive.ready)
+        await here.reads.run(archive_of(request).ready)
     except ArchiveError as error:
         return JSONResponse({"status": "not ready", "because": str(error)}, 503)
     if here.beside is not None and not await _listens(*here.beside):

@@ -80,6 +80,7 @@ class Journal:
                 head_s=head_s,
                 whole_s=whole_s,
                 whole=whole,
+                steps=steps,
             )
             # What is asked every few seconds, by those who watch, would bury the rest.
             quiet = route in ALWAYS and status < 400

@@ -9,7 +9,7 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.archive.port import Documents, Lacks
+from service.archive.port import Archive, Documents, Lacks
 from service.dicom.dicomxml import DICOM_XML
 from service.dicom.media import DICOM_JSON, Representation
 from service.dicom.multipart import new_boundary
@@ -20,7 +20,7 @@ from service.web.coding import agreed_coding, encoded, headers_of
 from service.web.conditional import entity_tag, is_unchanged, require_match
 from service.web.documents import agree, one_xml, xml_parts
 from service.web.offers import MADE, available_values
-from service.web.request import House, base_url, house, resource_of, warning
+from service.web.request import House, archive_of, base_url, house, resource_of, warning
 from service.web.sending import stream
 
 _AT_ONCE = 8 << 20  # bytes; beyond them the answer is streamed, and not kept
@@ -33,9 +33,10 @@ _EDITION = 1
 async def metadata(request: Request) -> Response:
     """`GET {resource}/metadata`: an array with an object for each instance, or an XML document for each."""
     here = house(request)
-    resource = resource_of(request)
+    archive, resource = archive_of(request), resource_of(request)
     agreed = agree(request, "Metadata are available", one=resource.level is Level.INSTANCE)
     asked = _Asked(
+        archive,
         resource,
         base_url(request),
         agreed_coding(request),
@@ -46,7 +47,7 @@ async def metadata(request: Request) -> Response:
     found = await here.reads.run(read, here, asked, agreed)
     # Exactly this Content-Type: some clients compare it as text, so no charset parameter is added.
     headers = {"Content-Type": found.media_type, "ETag": found.tag, **headers_of(asked.coding)}
-    lacking = here.archive.lacking(resource) if isinstance(here.archive, Lacks) else 0
+    lacking = archive.lacking(resource) if isinstance(archive, Lacks) else 0
     if lacking:  # with 200: viewers take 206 for a failure, and would show nothing of what there is
         headers["Warning"] = warning(asked.base, f"{lacking} instances could not be had and are left out")
     if found.body is None:
@@ -67,6 +68,7 @@ async def metadata(request: Request) -> Response:
 class _Asked:
     """What is wanted of which resource, and what `headers` say of what the client has already."""
 
+    archive: Archive
     resource: Resource
     base: str
     coding: str
@@ -89,10 +91,14 @@ class _Found:
 
 
 def _read(here: House, asked: _Asked, agreed: Representation) -> _Found:
-    """The JSON array, from memory where the resource's generation is still the same."""
+    """The JSON array, from memory where the resource's generation is still the same.
+
+    Memory holds what anybody has asked for: it is the archive that says whether the resource is there for who
+    asks, before anything is said of it.
+    """
     key = asked.key("metadata")
     known = here.finished.get(key)
-    documents = here.archive.documents(asked.resource, unless=known[0] if known else None)
+    documents = asked.archive.documents(asked.resource, unless=known[0] if known else None)
     if documents is None:
         assert known is not None
         generation = known[0]
@@ -122,7 +128,7 @@ def _read_xml(here: House, asked: _Asked, agreed: Representation) -> _Found:
     Several have another boundary each time, which nobody could put into a value beforehand: their tag is
     a weak one.
     """
-    documents = here.archive.documents(asked.resource)
+    documents = asked.archive.documents(asked.resource)
     assert documents is not None
     key = asked.key("xml parts" if agreed.multipart else "xml")
     tag = entity_tag(_EDITION, *key, documents.generation)

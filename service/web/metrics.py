@@ -6,9 +6,11 @@ Labels come from tables that are known at the start: no request can make another
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from service.exposition import Family, Sample, exposed, histogram
 from service.pages import Pages
+from service.web.timing import STEPS
 from service.web.transactions import BESIDE, CAPABILITIES, DESCRIBED
 
 OTHER = "Other"  # what no route is for
@@ -24,16 +26,22 @@ STATUSES = (
     *(500, 502, 503, 504, UNANSWERED),
 )
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+STEP_SECONDS = (0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0)
 
 _PLACE = {name: place for place, name in enumerate(TRANSACTIONS)}
 _OTHER = _PLACE[OTHER]
+_STEP_PLACE = {name: place for place, name in enumerate(STEPS)}
+NO_STEPS: Mapping[str, float] = MappingProxyType({})
 _STATUS = {status: place for place, status in enumerate(STATUSES)}
 _ODD = len(STATUSES)  # the place of statuses that are not in the table
 # A row for each transaction: statuses, two histograms with their sums, bytes in and out, broken answers.
+# Then a histogram with its sum for each step.
 _HEAD = _ODD + 1
 _WHOLE = _HEAD + len(SECONDS) + 2
 _IN = _WHOLE + len(SECONDS) + 2
-_OUT, _BROKEN, _ROW = _IN + 1, _IN + 2, _IN + 3
+_OUT, _BROKEN, _STEPS = _IN + 1, _IN + 2, _IN + 3
+_STEP = len(STEP_SECONDS) + 2
+_ROW = _STEPS + len(STEPS) * _STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,10 @@ class Scalar:
 
 def _queue(name: str) -> Scalar:
     return Scalar("isthmus_queue_inside", "Calls that wait for threads, or have one.", {"queue": name})
+
+
+def _connections(state: str) -> Scalar:
+    return Scalar("isthmus_index_connections", "Connections to the index's database.", {"state": state})
 
 
 def _cache(kind: str, what: str, name: str) -> Scalar:
@@ -76,6 +88,8 @@ SCALARS: Mapping[str, Scalar] = {
     "pixels": _queue("pixels"),
     "jobs_running": Scalar("isthmus_pixel_jobs", "Frames and pictures to be made.", {"state": "running"}),
     "jobs_queued": Scalar("isthmus_pixel_jobs", "Frames and pictures to be made.", {"state": "queued"}),
+    "index_lent": _connections("lent"),
+    "index_idle": _connections("idle"),
     "pixels_bytes": _cache("gauge", "bytes", "pixels"),
     "metadata_bytes": _cache("gauge", "bytes", "metadata"),
     "pixels_hits": _cache("counter", "hits", "pixels"),
@@ -90,6 +104,12 @@ SCALARS: Mapping[str, Scalar] = {
     "not_read": _ended("not_read"),
     "lag": Scalar(
         "isthmus_loop_lag_seconds", "How late event loops are, p99 of 10 seconds, of the latest.", most=True
+    ),
+    "audit_waiting": Scalar("isthmus_audit_waiting", "Audit events that are not written yet."),
+    "audit_failing": Scalar("isthmus_audit_failing", "Processes whose audit events cannot be written."),
+    "audit_written": Scalar("isthmus_audit_events_total", "Audit events written.", kind="counter"),
+    "audit_refused": Scalar(
+        "isthmus_audit_refused_total", "Requests refused since nothing could be told of them.", kind="counter"
     ),
     "resident": Scalar("isthmus_resident_bytes", "Memory of all processes that answer."),
 }
@@ -122,8 +142,12 @@ class Meters:
         head_s: float | None,
         whole_s: float,
         whole: bool,
+        steps: Mapping[str, float] = NO_STEPS,
     ) -> None:
-        """A request is over. `head_s` is the time to the head of its answer, `None` if there was none."""
+        """A request is over. `head_s` is the time to the head of its answer, `None` if there was none.
+
+        `steps` are the seconds that it took, by what they were spent on (`timing.STEPS`).
+        """
         own = self._own
         own[_SCALAR["in_flight"]] -= 1
         row = _PLACE.get(transaction, _OTHER) * _ROW
@@ -137,6 +161,11 @@ class Meters:
         own[row + _OUT] += sent
         if not whole:
             own[row + _BROKEN] += 1
+        for name, seconds in tuple(steps.items()):  # threads that work for it may add to them meanwhile
+            if name in _STEP_PLACE:
+                at = row + _STEPS + _STEP_PLACE[name] * _STEP
+                own[at + bisect_left(STEP_SECONDS, seconds)] += 1
+                own[at + _STEP - 1] += seconds
 
     def count(self, name: str, more: int = 1) -> None:
         """So many more of one of `SCALARS`."""
@@ -178,6 +207,12 @@ def _by_transaction(sums: Sequence[float]) -> Iterator[Family]:
             for sample in histogram({"transaction": name}, SECONDS, row[at:above], row[above])
         ]
         yield Family(f"isthmus_http_{what}_seconds", "histogram", f"From a request to {until}.", samples)
+    yield Family(
+        "isthmus_http_step_seconds",
+        "histogram",
+        "What the answer to a request spent on a step.",
+        [sample for name, row in rows.items() for sample in _steps(name, row)],
+    )
     sizes = (
         ("received_bytes", "Bytes of requests' bodies.", _IN),
         ("sent_bytes", "Bytes of answers' bodies.", _OUT),
@@ -186,6 +221,15 @@ def _by_transaction(sums: Sequence[float]) -> Iterator[Family]:
     for what, explained, at in sizes:
         counts = [Sample(row[at], {"transaction": name}) for name, row in rows.items()]
         yield Family(f"isthmus_http_{what}_total", "counter", explained, counts)
+
+
+def _steps(name: str, row: Sequence[float]) -> Iterator[Sample]:
+    """The histograms of a transaction's steps; of one that was never taken nothing is told."""
+    for step, place in _STEP_PLACE.items():
+        at = _STEPS + place * _STEP
+        counts, total = row[at : at + _STEP - 1], row[at + _STEP - 1]
+        if any(counts):
+            yield from histogram({"transaction": name, "step": step}, STEP_SECONDS, counts, total)
 
 
 def _scalars(sums: Sequence[float], pages: Sequence[Sequence[float]]) -> Iterator[Family]:

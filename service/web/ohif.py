@@ -24,6 +24,7 @@ from service.web.coding import agreed_coding, encoded
 from service.web.conditional import entity_tag, is_unchanged, require_match
 from service.web.request import base_url, house
 from service.web.rim import Crossing
+from service.web.signing_in import Issuer, issuer_of
 
 MOUNT = "/ohif"
 
@@ -46,14 +47,14 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # The viewer compiles scripts and WebAssembly as it goes, and talks to nobody but this server.
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
-        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-        "connect-src 'self' data: blob:; media-src 'self' blob:; frame-src 'self' blob:; "
-        "object-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    ),
 }
+# The viewer compiles scripts and WebAssembly as it goes, and talks to nobody but this server and the issuer.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' data: blob:%(issuer)s; media-src 'self' blob:; frame-src 'self' blob:%(issuer)s; "
+    "object-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
 
 
 type _Telling = partial[bytes]
@@ -83,6 +84,7 @@ class Ohif:
         `NotFound` for a name that looks like a file's and is none.
         """
         root, base = _places(request)
+        issuer = issuer_of(house(request).settings.access)
         name = request.path_params.get("path", "")
         if name not in self._files:
             if "." in name.rpartition("/")[2]:
@@ -96,10 +98,11 @@ class Ohif:
         coding = agreed_coding(request) if path.suffix in _TEXTS else ""
         caching = "public, max-age=31536000, immutable" if _HASHED.search(path.name) else "no-cache"
         headers = {**_HEADERS, "Cache-Control": caching, "Vary": "Accept-Encoding"}
+        headers["Content-Security-Policy"] = _POLICY % {"issuer": f" {issuer.origin}" if issuer else ""}
         headers["Content-Type"] = _MEDIA_TYPES.get(path.suffix) or (
             mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         )
-        return await self._sent(request, name, coding, headers, partial(_told, root, base))
+        return await self._sent(request, name, coding, headers, partial(_told, root, base, issuer))
 
     async def _sent(
         self, request: Request, name: str, coding: str, headers: dict[str, str], told: _Telling
@@ -152,11 +155,11 @@ def _places(request: Request) -> tuple[str, str]:
     return path.removesuffix(prefix) + MOUNT, path
 
 
-def _told(root: str, base: str, name: str, body: bytes) -> bytes:
+def _told(root: str, base: str, issuer: Issuer | None, name: str, body: bytes) -> bytes:
     """A file with the viewer's own place in it, and this server's."""
     own = root.encode()
     if name == _CONFIGURATION:
-        return _configuration(root, base)
+        return _configuration(root, base, issuer)
     if name == _PAGE:
         return _LINK.sub(rb'\1"' + own + b"/", body)
     if name.endswith((".js", ".mjs")):
@@ -166,8 +169,8 @@ def _told(root: str, base: str, name: str, body: bytes) -> bytes:
     return body
 
 
-def _configuration(root: str, base: str) -> bytes:
-    """What OHIF reads first: one source of data, which is this server."""
+def _configuration(root: str, base: str, issuer: Issuer | None) -> bytes:
+    """What OHIF reads first: one source of data, which is this server, and how one signs in."""
     source = {
         "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
         "sourceName": "isthmus",
@@ -203,7 +206,24 @@ def _configuration(root: str, base: str) -> bytes:
         "defaultDataSourceName": "isthmus",
         "dataSources": [source],
     }
+    if issuer is not None:
+        settings["oidc"] = [_sign_in(issuer)]
     return b"window.config = " + orjson.dumps(settings) + b";\n"
+
+
+def _sign_in(issuer: Issuer) -> dict[str, object]:
+    """What OHIF hands to oidc-client-ts; addresses are below the viewer's own."""
+    return {
+        "authority": issuer.authority,
+        "client_id": issuer.client_id,
+        "scope": issuer.scope,
+        "response_type": "code",
+        "redirect_uri": "/callback",
+        "silent_redirect_uri": "/silent-refresh.html",
+        "post_logout_redirect_uri": "/",
+        "automaticSilentRenew": True,
+        "revokeAccessTokenOnSignout": True,
+    }
 
 
 def _below(folder: Path) -> Iterator[Path]:

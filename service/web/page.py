@@ -19,7 +19,8 @@ from service.dicom.errors import NotFound
 from service.web.coding import agreed_coding, encoded
 from service.web.conditional import entity_tag, is_unchanged, require_match
 from service.web.ohif import MOUNT
-from service.web.request import house
+from service.web.request import archive_of, house
+from service.web.signing_in import issuer_of, told_of
 
 FOLDER = Path(__file__).with_name("page")
 
@@ -63,7 +64,7 @@ async def asset(request: Request) -> Response:
 
 
 async def configuration(request: Request) -> Response:
-    """`GET /config.json`: where DICOMweb root, bridge and OHIF are, and whether studies can be deleted.
+    """`GET /config.json`: where DICOMweb root, bridge and OHIF are, how one signs in, and what can be done.
 
     What this server has itself is told relative to the page.
     """
@@ -74,7 +75,9 @@ async def configuration(request: Request) -> Response:
         "dicomweb": settings.prefix.removeprefix(folder).lstrip("/"),
         "bridge": settings.bridge_url or None,
         "ohif": settings.ohif_url or (MOUNT.strip("/") if settings.ohif else None),
-        "deletes": isinstance(here.archive, Forgets),
+        "deletes": isinstance(archive_of(request), Forgets),
+        "shares": settings.access.share_key_file is not None,
+        "auth": told_of(settings.access),
     }
     body = orjson.dumps(told)
     return _conditional(request, Asset(body, _TYPES[".json"], entity_tag(body)), {}, {})
@@ -111,16 +114,24 @@ def _files() -> frozenset[str]:
 
 
 def _policy(request: Request) -> str:
-    """What the page may load: its own files, answers of this server, and those of the bridge."""
-    bridge = urlsplit(house(request).settings.bridge_url)
-    origin = f" {bridge.scheme}://{bridge.netloc}" if bridge.netloc else ""
+    """What the page may load: its own files, answers of this server, of the bridge, and of the issuer.
+
+    Where requests have tokens, which pictures' own have not, it fetches pictures and shows those.
+    """
+    settings = house(request).settings
+    bridge = urlsplit(settings.bridge_url)
+    issuer = issuer_of(settings.access)
+    origins = (f" {bridge.scheme}://{bridge.netloc}" if bridge.netloc else "") + (
+        f" {issuer.origin}" if issuer else ""
+    )
+    fetched = " blob:" if issuer or settings.access.share_key_file else ""
     rules = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
-        "img-src": "'self'",
-        "media-src": "'self'",
-        "connect-src": "'self'" + origin,
+        "img-src": "'self'" + fetched,
+        "media-src": "'self'" + fetched,
+        "connect-src": "'self'" + origins,
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

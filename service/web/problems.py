@@ -45,6 +45,7 @@ HTTP_STATUS: Mapping[type[errors.ArchiveError], int] = {
 }
 _TITLES = {
     400: "Bad request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",

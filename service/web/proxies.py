@@ -51,6 +51,34 @@ def forwarded(peer: str | None, headers: Headers, trusted: tuple[Network, ...]) 
     return Forwarded(scheme, authority, _prefix(headers, hops))
 
 
+def client_of(peer: str | None, headers: Headers, trusted: tuple[Network, ...]) -> str:
+    """The address that a request comes from: of `peer`, or what trusted proxies say of their client.
+
+    Empty where it is not known, as on a socket that has no addresses.
+    """
+    if not trusted or not is_trusted(peer, trusted):
+        return peer or ""
+    elements = [text for line in headers.getlist("forwarded") for text in _ELEMENTS.findall(line)]
+    nodes = [pairs["for"] for text in elements if "for" in (pairs := _pairs(text))]
+    client = peer or ""
+    for node in reversed(nodes or _list(headers, "x-forwarded-for")):
+        address = _address(node)
+        if not _is_address(address):
+            break
+        client = address
+        if not is_trusted(address, trusted):
+            break
+    return client
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 @functools.lru_cache(1024)
 def is_trusted(peer: str | None, trusted: tuple[Network, ...]) -> bool:
     """Whether the address `peer` is in one of the networks."""

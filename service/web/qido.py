@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.identity import ANYONE, identity_of
 from service.archive.port import Answer
 from service.dicom.dicomxml import DICOM_XML
 from service.dicom.media import DICOM_JSON
@@ -17,7 +18,7 @@ from service.dicom.resource import Level, require_uid
 from service.web.coding import WORTH, agreed_coding, encoded, headers_of
 from service.web.documents import agree, xml_parts
 from service.web.offers import available_values
-from service.web.request import base_url, house, warning
+from service.web.request import archive_of, base_url, house, warning
 from service.web.sending import stream
 
 _SHORT = 64 << 10  # bytes of matches that are joined on the loop
@@ -51,7 +52,7 @@ async def _search(request: Request, level: Level) -> Response:
         reader=_reader(request),
     )
     base = base_url(request)
-    answer = await here.reads.run(here.archive.find, query)
+    answer = await here.reads.run(archive_of(request).find, query)
     headers = _headers(answer, base)
     if not answer.matches:
         return Response(status_code=204, headers={**headers, **headers_of("")})
@@ -107,9 +108,13 @@ def _filled(answer: Answer, base: str) -> Iterator[bytes]:
 
 
 def _reader(request: Request) -> str:
-    """Who asks, as far as that can be told, so that pages follow those of the same client."""
-    peer = request.scope.get("client")
-    told = [str(request.headers.get(name)) for name in ("authorization", "x-forwarded-for", "user-agent")]
+    """Who asks, as far as that can be told, so that pages follow those of the same client.
+
+    Somebody who has signed in is the same one with another token.
+    """
+    peer, who = request.scope.get("client"), identity_of(request.scope)
+    name = request.headers.get("authorization") if who is ANYONE else who.name
+    told = [str(name), *(str(request.headers.get(other)) for other in ("x-forwarded-for", "user-agent"))]
     return hashlib.sha256("\n".join([str(peer[0]) if peer else "", *told]).encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from service.dicom.resource import Resource
 from service.web.developing import Sheet, develop
 from service.web.frames import frame_numbers
-from service.web.request import base_url, house, require_utf8, resource_of, wanted
+from service.web.request import archive_of, base_url, house, require_utf8, resource_of, wanted
 from service.web.sending import Body
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def scene_of(request: Request) -> Scene:
 
     here = house(request)
     return Scene(
-        here.archive,
+        archive_of(request),
         wanted(request),
         base_url(request),
         here.settings.read_block,

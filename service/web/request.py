@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from service.archive.port import ServedArchive
+from service.access.identity import identity_of
+from service.access.shares import Shares
+from service.archive.confined import Confined
+from service.archive.port import ServedArchive, WholeArchive
+from service.audit.trail import Trail
 from service.dicom.errors import BadRequest, NotAcceptable
 from service.dicom.media import MediaRange, decoded_plus, mixes_pictures, parse_accept
 from service.dicom.resource import Resource
@@ -29,7 +33,8 @@ _UTF8 = ("utf-8", "utf8", "iso_ir 192")
 class House:
     """What the transactions share: the archive, the ways to it, and the settings."""
 
-    archive: ServedArchive
+    archive: WholeArchive
+    """All that there is: a request is answered from `archive_of` it."""
     settings: Settings
     reads: Crossing
     stores: Crossing
@@ -41,6 +46,9 @@ class House:
     """Threads that wait for the workshop, so that those of `reads` need not."""
     lag: LagMeter
     meters: Meters
+    trail: Trail | None = None
+    shares: Shares | None = None
+    """Links to studies, where there are keys for them."""
 
 
 def house(request: Request) -> House:
@@ -48,6 +56,12 @@ def house(request: Request) -> House:
     found = request.app.state.house
     assert isinstance(found, House)
     return found
+
+
+def archive_of(request: Request) -> ServedArchive:
+    """The archive as it is to who makes the request: of what they may not know of, there is nothing."""
+    archive, within = house(request).archive, identity_of(request.scope).confinement
+    return archive if within is None else Confined(archive, within)
 
 
 def making_of(request: Request) -> Making:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from service.dicom.errors import Busy
+from service.tracing import carrying
 
 _SHORT_S = 0.005
 _APART_TIMES = 100
@@ -22,7 +23,7 @@ class Crossing:
         self.nearby = nearby
         self._apart_until = 0.0
         self._name = name
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = carrying(ThreadPoolExecutor(threads, thread_name_prefix=name))
         self._limit = threads + queue
         self._inside = 0
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.archive.port import Connects
 from service.exposition import CONTENT_TYPE
 from service.web.request import House, house
 
@@ -46,6 +47,16 @@ def sample(house: House) -> None:
         "resident": _resident_bytes(),
     }.items():
         meters.put(name, value)
+    if isinstance(house.archive, Connects):
+        index = house.archive.connections()
+        meters.put("index_lent", index.lent)
+        meters.put("index_idle", index.idle)
+    if house.trail is not None:
+        told = house.trail.load
+        meters.put("audit_waiting", told.waiting)
+        meters.put("audit_failing", told.failing)
+        meters.put("audit_written", told.written)
+        meters.put("audit_refused", told.refused)
 
 
 def _resident_bytes() -> int:

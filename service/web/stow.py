@@ -26,8 +26,9 @@ from service.dicom.syntaxes import OCTETS
 from service.settings import Settings
 from service.web.arriving import BodyCut, BodyStalled, Takes, Unzipped, drained, gathered, require_short
 from service.web.composing import METADATA, ComposedBody, require_ended
+from service.web.noted import notes_of
 from service.web.problems import http_status, problem
-from service.web.request import House, base_url, house, wanted
+from service.web.request import House, archive_of, base_url, house, wanted
 from service.web.stored import OFFERS, RETRY_AFTER_S, answer
 
 _KINDS = (DICOM, DICOM_JSON, DICOM_XML)
@@ -63,6 +64,8 @@ async def store(request: Request) -> Response:
         trouble = malformed or trouble
     for one in outcomes:
         here.meters.count(_counted(one))
+    if (notes := notes_of(request.scope)) is not None:
+        notes.outcomes(outcomes)
     if isinstance(trouble, (BadRequest, TooMany, TooLarge)):
         await drained(request)
     return _answer(outcomes, trouble, agreed, base)
@@ -166,7 +169,7 @@ def _body(request: Request, here: House, study: str | None, base: str) -> _Body:
     most = here.settings.max_parts
 
     def make(inner: str, reader: Reads) -> _Body:
-        intake = here.archive.intake(study)
+        intake = archive_of(request).intake(study)
         if inner not in METADATA and inner != OCTETS:
             return _Files(intake, reader)
         return ComposedBody(

@@ -17,6 +17,7 @@ from service.web.renderable import PICTURES, TEXTS
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
+SHARES = STUDY + "/shares"
 JSON = "application/json"
 WADL = "application/vnd.sun.wadl+xml"
 
@@ -45,7 +46,7 @@ class Transaction:
     takes: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     successes: tuple[int, ...] = (200,)
-    failures: tuple[int, ...] = (400, 404, 503)
+    failures: tuple[int, ...] = (400, 401, 403, 404, 503)
 
 
 _ACCEPT = Parameter("accept")
@@ -68,7 +69,7 @@ _PIXEL_TYPES = tuple(dict.fromkeys(row.media_type or OCTETS for row in SYNTAXES)
 _MANY_PIXELS = tuple(f'{MULTIPART}; type="{name}"' for name in _PIXEL_TYPES)
 _PIXELS = (*_MANY_PIXELS, *_PIXEL_TYPES)
 _BULK = (*_PIXELS, "application/pdf")  # or whatever type an encapsulated document says that it has
-_RETRIEVE_FAILURES = (400, 404, 406, 412, 416, 503)
+_RETRIEVE_FAILURES = (400, 401, 403, 404, 406, 412, 416, 503)
 _PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 _VIEWPORT = Parameter("viewport")
 _SHOWN_AS = (*PICTURES, *TEXTS, "application/pdf", "video/mp4", "video/mpeg", "video/H265", "video/mp2t")
@@ -90,7 +91,7 @@ def _search(identity: str, level: Level) -> Transaction:
         (DICOM_JSON, _MANY_DOCUMENTS),
         parameters=(*_SEARCH, *(Parameter(name) for name in _match_names(level))),
         successes=(200, 204),
-        failures=(400, 406, 413, 503),
+        failures=(400, 401, 403, 406, 413, 503),
     )
 
 
@@ -114,7 +115,7 @@ def _rendered(identity: str) -> Transaction:
         _RENDERED,
         parameters=_RENDERING,
         successes=(200, 206, 304),
-        failures=(400, 404, 406, 412, 413, 416, 503),
+        failures=(400, 401, 403, 404, 406, 412, 413, 416, 503),
     )
 
 
@@ -124,7 +125,7 @@ def _thumbnail(identity: str) -> Transaction:
         (*PICTURES, *_MANY_PICTURES),
         parameters=(_VIEWPORT, _ACCEPT),
         successes=(200, 304),
-        failures=(400, 404, 406, 412, 503),
+        failures=(400, 401, 403, 404, 406, 412, 503),
     )
 
 
@@ -134,7 +135,7 @@ def _metadata(identity: str, *more: str) -> Transaction:
         (DICOM_JSON, _MANY_DOCUMENTS, *more),
         parameters=(Parameter("includefield", repeating=True), _ACCEPT),
         successes=(200, 304),
-        failures=(400, 404, 406, 412, 503),
+        failures=(400, 401, 403, 404, 406, 412, 503),
     )
 
 
@@ -145,7 +146,7 @@ def _store(identity: str) -> Transaction:
         (*(f'{MULTIPART}; type="{name}"' for name in (*_STORED, OCTETS)), *_STORED),
         parameters=(_ACCEPT,),
         successes=(200, 202),
-        failures=(400, 406, 408, 409, 413, 415, 503),
+        failures=(400, 401, 403, 406, 408, 409, 413, 415, 503),
     )
 
 
@@ -178,7 +179,7 @@ _URI = Transaction(
         Parameter("presentationUID"),
     ),
     successes=(200, 206, 304),
-    failures=(400, 404, 406, 412, 413, 416, 503),
+    failures=(400, 401, 403, 404, 406, 412, 413, 416, 503),
 )
 
 # The method of the root that describes all others, and itself not (PS3.18 Table H-1).
@@ -194,6 +195,7 @@ BESIDE: Mapping[tuple[str, str], str] = {
     ("GET", "/metrics"): "Metrics",
     ("GET", "/"): "RetrievePage",
     ("GET", "/config.json"): "RetrieveConfiguration",
+    ("GET", "/identity.json"): "RetrieveIdentity",
     ("GET", "/page/{name}"): "RetrievePageFile",
 }
 
@@ -215,7 +217,7 @@ DESCRIBED: Mapping[tuple[str, str], Transaction] = {
     ("DELETE", INSTANCE): _forget("DeleteInstance"),
     ("GET", INSTANCE + "/metadata"): _metadata("RetrieveInstanceMetadata", DICOM_XML),
     ("GET", INSTANCE + "/findings"): Transaction(
-        "RetrieveFindings", (JSON,), parameters=(_ACCEPT,), failures=(400, 404, 406, 503)
+        "RetrieveFindings", (JSON,), parameters=(_ACCEPT,), failures=(400, 401, 403, 404, 406, 503)
     ),
     ("GET", INSTANCE + "/frames/{frames}"): _retrieve("RetrieveFrames", *_PIXELS),
     ("GET", INSTANCE + "/bulkdata/{path}"): _retrieve("RetrieveBulkdata", *_BULK),
@@ -235,7 +237,7 @@ DESCRIBED: Mapping[tuple[str, str], Transaction] = {
         (*PICTURES, *_MANY_PICTURES),
         parameters=_RENDERING,
         successes=(200, 304),
-        failures=(400, 404, 406, 412, 413, 503),
+        failures=(400, 401, 403, 404, 406, 412, 413, 503),
     ),
     ("GET", STUDY + "/thumbnail"): _thumbnail("RetrieveStudyThumbnail"),
     ("GET", SERIES + "/thumbnail"): _thumbnail("RetrieveSeriesThumbnail"),
@@ -243,6 +245,9 @@ DESCRIBED: Mapping[tuple[str, str], Transaction] = {
     ("GET", INSTANCE + "/frames/{frames}/thumbnail"): _thumbnail("RetrieveFramesThumbnail"),
     ("GET", "/series"): _search("SearchForSeries", Level.SERIES),
     ("GET", "/instances"): _search("SearchForInstances", Level.INSTANCE),
+    ("POST", SHARES): Transaction(
+        "ShareStudy", (JSON,), (JSON,), successes=(201,), failures=(400, 401, 403, 404, 408, 413, 415, 503)
+    ),
     ("GET", "/wado"): _URI,
     ("GET", "/"): replace(_URI, identity="RetrieveInstanceByURIOfTheRoot"),
 }

@@ -20,6 +20,7 @@ from service.dicom.syntaxes import OCTETS
 from service.web.bulkdata import Asked, asked_of
 from service.web.collected import bulkdata_body, gaps
 from service.web.conditional import entity_tag
+from service.web.noted import Notes, notes_of
 from service.web.offers import MADE, is_remade, object_offers, stored_object_offers
 from service.web.request import resource_of, warning
 from service.web.sending import Body, Piece, send
@@ -29,11 +30,11 @@ from service.web.zipped import is_wanted, zip_body
 async def retrieve(request: Request) -> Response:
     """`GET` of a study, series or instance: its instances as DICOM files, in the syntax agreed on."""
     resource = resource_of(request)
-    body = partial(_body, asked_of(request), resource)
+    body = partial(_body, asked_of(request), resource, notes_of(request.scope))
     return await send(request, body, quick=resource.level is Level.INSTANCE)
 
 
-def _body(asked: Asked, resource: Resource) -> Body:
+def _body(asked: Asked, resource: Resource, notes: Notes | None) -> Body:
     if resource.level is not Level.INSTANCE and is_wanted(asked.ranges):
         return zip_body(asked, resource)
     held = asked.archive.instances(resource)
@@ -43,6 +44,8 @@ def _body(asked: Asked, resource: Resource) -> Body:
         return _instead(asked, resource, held)
     gone = gaps(asked, resource, held)
     plan = agree(asked.ranges, [one for one in held if one.row not in gone] or held, single=single)
+    if notes is not None:
+        notes.instances(one for one, _ in plan.items)
     if plan.form.multipart:
         lacking = asked.archive.lacking(resource) if isinstance(asked.archive, Lacks) else 0
         return _many(asked, plan, len(held) + lacking)

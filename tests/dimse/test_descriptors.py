@@ -18,3 +18,10 @@ def test_an_association_has_room_for_its_connection_to_the_archive():
     more = replace(settings, limits=replace(settings.limits, associations=settings.limits.associations + 10))
 
     assert needed(more) == needed(settings) + 20
+
+
+def test_an_association_has_room_for_a_file_where_instances_are_kept():
+    settings = BridgeSettings()
+    more = replace(settings, spool=replace(settings.spool, size_bytes=1 << 30))
+
+    assert needed(more) == needed(settings) + settings.limits.associations

@@ -32,7 +32,7 @@ def port(product) -> int:
 
 
 def test_a_head_that_never_ends_is_refused(port):
-    got = talk(port, b"GET / HTTP/1.1\r\nHost: h\r\n", *[b"X-Bomb: " + b"x" * 1000 + b"\r\n"] * 1000)
+    got = talk(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n", *[b"X-Bomb: " + b"x" * 1000 + b"\r\n"] * 1000)
     assert got.startswith(b"HTTP/1.1 431 ")
 
 
@@ -57,7 +57,7 @@ def test_what_is_not_http_is_a_bad_request(port, noise):
 def test_a_client_that_waits_for_100_gets_it(port):
     file = a_ct()
     head = (
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: h\r\nContent-Type: application/dicom\r\n"
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
         b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(file)
     )
     with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
@@ -69,7 +69,7 @@ def test_a_client_that_waits_for_100_gets_it(port):
 
 def test_a_client_that_asks_first_is_told_before_it_sends_what_is_not_taken(port):
     head = (
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n"
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
         b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
     )
     assert talk(port, head).startswith(b"HTTP/1.1 415 ")
@@ -81,16 +81,16 @@ def test_chunks_of_any_size_are_a_body(port):
         b"%X;x=1\r\n%s\r\n" % (len(file[at : at + 7]), file[at : at + 7]) for at in range(0, len(file), 7)
     )
     head = (
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: h\r\nContent-Type: application/dicom\r\n"
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
         b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )
     assert talk(port, head, chunks, b"0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 def test_requests_in_one_go_are_answered_in_their_order(port):
-    one = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
-    two = b"GET /dicom-web/nothing HTTP/1.1\r\nHost: h\r\n\r\n"
-    three = b"GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    two = b"GET /dicom-web/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    three = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     got = talk(port, one + two + three)
     statuses = re.findall(rb"HTTP/1.1 ([0-9]{3})", got)
     assert statuses == [b"200", b"404", b"200"]
@@ -98,6 +98,6 @@ def test_requests_in_one_go_are_answered_in_their_order(port):
 
 def test_two_lengths_that_disagree_are_a_bad_request(port):
     head = (
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345"
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345"
     )
     assert talk(port, head).startswith(b"HTTP/1.1 400 ")

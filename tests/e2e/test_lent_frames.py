@@ -38,7 +38,7 @@ def connected(product) -> socket.socket:
 
 
 def asked(path: str, *headers: str, method: str = "GET") -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: h", "Accept: application/octet-stream", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Accept: application/octet-stream", *headers]
     return "\r\n".join([*lines, "", ""]).encode()
 
 

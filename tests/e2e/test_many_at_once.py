@@ -17,7 +17,7 @@ def stalled_upload(port: int) -> socket.socket:
     """A store request whose body never goes on."""
     client = socket.create_connection(("127.0.0.1", port), timeout=20)
     head = (
-        "POST /dicom-web/studies HTTP/1.1\r\nHost: h\r\nContent-Type: application/dicom\r\n"
+        "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
         "Content-Length: 1000000\r\n\r\n"
     )
     client.sendall(head.encode() + a_ct()[:300])
@@ -48,7 +48,7 @@ def test_stalled_uploads_keep_nobody_out(start):
         for _ in range(STALLED):
             clients.enter_context(stalled_upload(service.port))
             slow = clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=20))
-            slow.sendall(b"GET /dicom-web/studies HTTP/1.1\r\nHost: h\r\n")
+            slow.sendall(b"GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n")
         pause = threading.Event()
         while number(asked(metrics), "isthmus_store_requests_in_flight") < STALLED:
             pause.wait(0.05)

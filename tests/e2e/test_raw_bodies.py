@@ -8,12 +8,12 @@ import pytest
 
 from tests.making import a_ct, new_uid
 
-PROBE = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def head_of(size: int, *more: str, target: str = "/dicom-web/studies") -> bytes:
     """The head of a request that stores a file of `size` bytes."""
-    lines = [f"POST {target} HTTP/1.1", "Host: h", "Content-Type: application/dicom", *more]
+    lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Content-Type: application/dicom", *more]
     return "\r\n".join([*lines, f"Content-Length: {size}", "", ""]).encode()
 
 
@@ -105,7 +105,7 @@ def test_text_that_looks_like_an_offer_is_content(product):
 
 
 def test_a_connection_that_offered_another_protocol_goes_on(product):
-    offer = b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    offer = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
     told = answers(product.port, [offer, None, PROBE, None, offer, None])
 

@@ -13,7 +13,7 @@ def study(product) -> str:
     """A study of Müller's."""
     uid = new_uid()
     head = (
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: h\r\nContent-Type: application/dicom\r\n"
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
         b"Connection: close\r\nContent-Length: %d\r\n\r\n"
     )
     file = a_ct(study=uid, SpecificCharacterSet="ISO_IR 192", PatientName="Müller^Raw")
@@ -30,7 +30,7 @@ def ask(port: int, *blocks: bytes) -> bytes:
         return b"".join(iter(lambda: peer.recv(65536), b""))
 
 
-REST = b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+REST = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_it_may_come_in_pieces_and_after_another_request(product, study):
     with socket.create_connection(("127.0.0.1", product.port), timeout=60) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number in range(len(line) - 12, len(line) - 7):  # within a character too
-            peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+            peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert one_answer(peer)[0] == 200
             peer.sendall(line[:number])
-            peer.sendall(line[number:] + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+            peer.sendall(line[number:] + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             status, body = one_answer(peer)
             assert status == 200 and study.encode() in body
 

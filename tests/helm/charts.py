@@ -21,12 +21,35 @@ _MORE: dict[str, Any] = {
     "extraVolumeMounts": [{"name": "old-studies", "mountPath": "/studies", "readOnly": True}],
 }
 _PROXY = {"mode": "none", "proxy": {"enabled": True, "image": "proxy:1"}}
+_PASSWORDS = {
+    "auth": {"mode": "basic", "passwordsSecret": {"name": "people", "key": "passwords"}},
+    "bridge": {"archive": {"tokenSecret": {"name": "login", "key": "token"}}, "http": {"exposed": True}},
+}
+_TOKENS = {
+    "auth": {
+        "mode": "basic,jwt",
+        "passwordsSecret": {"name": "people", "key": "passwords"},
+        "shareKeySecret": {"name": "links", "key": "key"},
+        "oidc": {
+            "issuer": "https://login.example.org/realms/hospital",
+            "audience": "isthmus",
+            "clientId": "page",
+            "scope": "openid profile",
+            "scopePrefix": "dicom:",
+            "studiesClaim": "studies",
+            "patientsClaim": "patients",
+            "ca": {"configMap": "issuer", "key": "ca.crt"},
+        },
+    }
+}
 # Less usual ways to have the chart: by name, the set of values beneath and what is laid over it.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "embedded, no bridge": ("embedded", {"bridge": {"enabled": False}}),
     "embedded, proxy": ("embedded", {"auth": _PROXY, "bridge": {"volume": {"existingClaim": "x"}}}),
     "embedded, claim": ("embedded", {"storage": {"volume": {"existingClaim": "x"}}, **_MORE}),
     "embedded, bridge's http": ("embedded", {"bridge": {"http": {"exposed": True}}}),
+    "embedded, passwords": ("embedded", _PASSWORDS),
+    "scaled, tokens": ("s3-postgres", _TOKENS),
     "scaled, no bridge": ("s3-postgres", {"bridge": {"enabled": False}, **_MORE}),
     "scaled, bridge elsewhere": ("tls", {"bridge": {"archive": {"url": "https://a.example.org/dw"}}}),
     "scaled, nobody but the ingress": ("tls", {"networkPolicy": {"httpFrom": [], "dimseFrom": []}}),

@@ -56,7 +56,7 @@ def test_each_set_of_values_keeps_to_the_schema(name):
         {"bridge": {"applicationEntities": [{"title": "SEVENTEEN_LETTERS"}]}},
         {"bridge": {"applicationEntities": [{"title": "BACK\\SLASH"}]}},
         {"peers": {"ct": {"ae_title": "CT1", "host": "ct1"}}},
-        {"peers": {"ct": {"ae_title": "CT1", "host": "ct1", "port": 104, "tls": True}}},
+        {"peers": {"ct": {"ae_title": "CT1", "host": "ct1", "port": 104, "tls": "yes"}}},
         {"unknownPeers": {"services": ["print"]}},
         {"ingress": {"enabled": True, "hosts": []}},
         {"networkPolicy": {"httpFrom": [{}]}},

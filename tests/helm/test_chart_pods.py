@@ -89,11 +89,13 @@ def test_probes_ask_what_the_programs_answer(value_set, name):
             probe = container[f"{kind}Probe"]
             environ = environment_of(container)
             if "exec" in probe:
-                url = f"http://127.0.0.1:{environ['ISTHMUS_PORT']}{path}"
+                scheme = "https" if "ISTHMUS_TLS_CERT" in environ else "http"
+                url = f"{scheme}://127.0.0.1:{environ['ISTHMUS_PORT']}{path}"
                 assert probe["exec"]["command"] == ["isthmus", "health", url], where
                 assert environ["ISTHMUS_HOST"] == "127.0.0.1"
             else:
-                assert probe["httpGet"] == {"path": path, "port": "http"}, where
+                scheme = {"scheme": "HTTPS"} if "ISTHMUS_TLS_CERT" in environ else {}
+                assert probe["httpGet"] == {"path": path, "port": "http", **scheme}, where
                 assert environ["ISTHMUS_HOST"] == "0.0.0.0"
             assert path in answered
 
@@ -102,14 +104,17 @@ def test_probes_ask_what_the_programs_answer(value_set, name):
 def test_bridges_are_probed_where_they_listen(value_set, name):
     for where, _, container in value_set(name).containers():
         if container["name"] == "bridge":
+            # What listens on the loopback is not reached from outside of the pod.
+            inside = environment_of(container)["ISTHMUS_DIMSE_HOST"] == "127.0.0.1"
             for kind in ("startup", "liveness", "readiness"):
-                assert container[f"{kind}Probe"]["tcpSocket"] == {"port": "dimse"}, where
+                port = "dimse-tls" if inside else "dimse"
+                assert container[f"{kind}Probe"]["tcpSocket"] == {"port": port}, where
 
 
 @pytest.mark.parametrize("name", [*VALUE_SETS, *VARIANTS])
 def test_ports_are_those_of_the_settings(value_set, name):
     names = {"service": {"http": "ISTHMUS_PORT"}, "bridge": {"dimse": "ISTHMUS_DIMSE_PORT"}}
-    names["bridge"]["bridge-http"] = "ISTHMUS_BRIDGE_PORT"
+    names["bridge"] |= {"bridge-http": "ISTHMUS_BRIDGE_PORT", "dimse-tls": "ISTHMUS_DIMSE_TLS_PORT"}
     for where, _, container in value_set(name).containers():
         for port in container.get("ports", []):
             if container["name"] in names:

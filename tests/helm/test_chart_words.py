@@ -45,6 +45,19 @@ def test_the_notes_say_who_may_use_it(renderer, value_set, rendered, name):
         ("tls", {"index": {"url": "postgresql://database/isthmus?password=geheim"}}, "has a password"),
         ("tls", {"bridge": {"port": 8080}}, "must differ"),
         ("oidc", {"auth": {"proxy": {"image": ""}}}, "auth.proxy.image"),
+        (
+            "oidc",
+            {"auth": {"mode": "basic", "passwordsSecret": {"name": "a", "key": "b"}}},
+            "auth.mode is none",
+        ),
+        ("tls", {"auth": {"mode": "basic"}}, "auth.passwordsSecret"),
+        ("tls", {"auth": {"mode": "jwt"}}, "auth.oidc.issuer"),
+        ("tls", {"auth": {"mode": "jwt", "oidc": {"issuer": "https://a.example.org"}}}, "audience"),
+        (
+            "embedded",
+            {"auth": {"mode": "basic", "passwordsSecret": {"name": "a", "key": "b"}}},
+            "bridge.archive.tokenSecret",
+        ),
         ("oidc", {"bridge": {"ownService": False}}, "bridge.archive.tokenSecret"),
         ("oidc", {"bridge": {"http": {"exposed": True}}}, "bridge.http.exposed needs"),
         (

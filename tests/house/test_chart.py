@@ -56,12 +56,15 @@ def test_the_chart_sets_nothing_that_nobody_reads():
 def test_the_schema_knows_the_keys_of_a_peer():
     schema = (CHART / "values.schema.json").read_text()
     told = set(json.loads(schema)["$defs"]["peer"]["properties"])
-    tree = ast.parse((ROOT / "bridge/peers.py").read_text())
-    reader = next(
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_peer"
-    )
+    readers = [
+        node
+        for path in ("bridge/peers.py", "bridge/tls.py")
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name in ("_peer", "read_trust", "read_fingerprints")
+    ]
     asked = {
         node.args[0].value
+        for reader in readers
         for node in ast.walk(reader)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)

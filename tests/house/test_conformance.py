@@ -10,7 +10,7 @@ import pytest
 from bridge.upper.associate import APPLICATION_CONTEXT
 from openapi import dimse
 from openapi.conformance import CHARACTER_SETS, LEVELS, METHODS, STATEMENT, match_names, written
-from service.app import FORGETTING, RECALLING, ROUTES
+from service.app import FORGETTING, RECALLING, ROUTES, SHARING
 from service.dicom.attributes import find_tag
 from service.dicom.classes import OF_NO_PATIENT
 from service.dicom.syntaxes import BY_UID, SYNTAXES, available
@@ -40,7 +40,7 @@ def methods_in(
 def described() -> dict[str, tuple[str, ElementTree.Element]]:
     """The methods of the Capabilities Description by their names."""
     offered = tuple(
-        (method, path.replace(":path}", "}")) for method, path, _ in ROUTES + FORGETTING + RECALLING
+        (method, path.replace(":path}", "}")) for method, path, _ in ROUTES + FORGETTING + RECALLING + SHARING
     )
     root = ElementTree.fromstring(document(offered, WADL).replace(b"\0", b""))
     return {
@@ -121,8 +121,9 @@ def test_what_is_asked_of_peers_is_asked_somewhere(name):
 
 
 def test_every_service_of_the_listener_is_described():
-    program = (ROOT / "bridge/__main__.py").read_text()
-    offered = set(re.findall(r"^from bridge\.scp\.\w+ import ((?!Listener)\w+)$", program, re.MULTILINE))
+    program = (ROOT / "bridge/running.py").read_text()
+    imported = set(re.findall(r"^from bridge\.scp\.\w+ import (\w+)$", program, re.MULTILINE))
+    offered = imported - {"Listener", "Service"}
     assert offered == {type(service).__name__ for service in dimse.SERVICES}
 
 

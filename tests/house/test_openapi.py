@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from openapi.__main__ import SERVED, SOURCE, written
-from service.app import FORGETTING, HOUSEKEEPING, RECALLING, ROUTES
+from service.app import FORGETTING, HOUSEKEEPING, RECALLING, ROUTES, SHARING
 from service.dicom.attributes import BY_PATH, find_tag
 from service.web.transactions import DESCRIBED
 
@@ -53,7 +53,7 @@ def described() -> set[tuple[str, str, str]]:
 def routed() -> set[tuple[str, str, str]]:
     return {
         (server, method, path.replace(":path}", "}"))
-        for server, table in ((ROOT, ROUTES + FORGETTING + RECALLING), ("/", HOUSEKEEPING))
+        for server, table in ((ROOT, ROUTES + FORGETTING + RECALLING + SHARING), ("/", HOUSEKEEPING))
         for method, path, _ in table
     }
 

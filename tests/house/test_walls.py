@@ -20,16 +20,21 @@ WALLS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("service/store", ("service.index", "service.pixels", "service.web", "service.archive", "starlette")),
     ("service/index", ("service.store", "service.pixels", "service.web", "service.archive", "starlette")),
     ("service/pixels", ("service.store", "service.index", "service.web", "service.archive", "starlette")),
+    ("service/access", ("service.archive", "service.store", "service.index", "service.pixels", *WEB)),
+    ("service/access", ("service.web", "service.app", "service.settings", "service.audit")),
     ("service/web", ("service.store", "service.index", *S3, *SQL, *CODECS, "pynetdicom")),
+    ("service/audit", ("service.store", "service.index", "service.pixels", "service.web", "service.archive")),
+    ("service/audit", ("service.app", "service.settings", "asyncio", *WEB, *SQL, *S3)),
     ("service", ("bridge", "pynetdicom")),
-    ("bridge", ("service.store", "service.index", *S3, *SQL)),
+    ("bridge", ("service.store", "service.index", *S3)),
 )
 # One folder or file names each dependency.
 OWNERS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (S3, ("service/store",)),
-    (SQL, ("service/index",)),
+    (SQL, ("service/index", "bridge/worklist/views.py")),
     (CODECS, ("service/pixels/codecs",)),
     (("starlette",), ("service/web", "service/app.py", "bridge/control")),
+    (("jwt", "bcrypt"), ("service/access",)),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from service.app import FORGETTING, HOUSEKEEPING, RECALLING, ROUTES, create_app
+from service.app import FORGETTING, HOUSEKEEPING, RECALLING, ROUTES, SHARING, create_app
 from service.settings import Settings
 from service.web import capabilities
 from service.web.transactions import DESCRIBED
@@ -201,7 +201,7 @@ def test_a_slash_at_the_end_is_no_other_resource(site):
 
 
 def test_every_route_is_described_and_every_description_has_its_route():
-    routed = {(method, plain(path)) for method, path, _ in ROUTES + FORGETTING + RECALLING}
+    routed = {(method, plain(path)) for method, path, _ in ROUTES + FORGETTING + RECALLING + SHARING}
     assert routed - {("OPTIONS", "/")} == set(DESCRIBED)
 
 

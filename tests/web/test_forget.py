@@ -135,7 +135,7 @@ def test_an_index_that_fails_after_the_rows_are_gone_changes_nothing(site, study
 
 
 def test_an_index_that_is_down_deletes_nothing(site, study, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise IndexUnavailable("down")
 
     with monkeypatch.context() as broken:

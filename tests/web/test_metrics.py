@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from service.index.port import Connections
+from service.index.sqlite import SqliteIndex
 from service.pages import Pages, shared
 from service.web.metrics import LENGTH, OTHER, SCALARS, TRANSACTIONS, Meters
 from service.web.transactions import BESIDE, DESCRIBED
@@ -58,6 +60,38 @@ def test_requests_are_counted_by_transaction_and_status(site):
     assert numbers['isthmus_store_instances_total{outcome="refused"}'] == 1
     # of all that is in flight only the request for the numbers themselves
     assert numbers["isthmus_http_requests_in_flight"] == 1
+
+
+def test_what_answers_are_spent_on_is_counted_by_step(site):
+    site.post(a_ct(study="1.1", series="1.2", instance="1.3"))
+    site.get(ONE + "/frames/1")
+    site.get(ONE + "/rendered")
+    numbers = scraped(site)
+
+    def taken(transaction: str, step: str) -> float | None:
+        name = f'isthmus_http_step_seconds_count{{transaction="{transaction}",step="{step}"}}'
+        return numbers.get(name)
+
+    assert taken("RetrieveFrames", "index") == 1
+    assert taken("RetrieveFrames", "render") is None
+    assert taken("RetrieveRenderedInstance", "render") == 1
+
+
+def test_a_step_that_nobody_knows_is_not_counted():
+    meters = Meters()
+    meters.begun()
+    meters.ended(
+        "RetrieveFrames", 200, received=0, sent=0, head_s=0.1, whole_s=0.1, whole=True, steps={"odd": 1.0}
+    )
+    assert "odd" not in meters.text().decode()
+
+
+def test_connections_to_the_index_are_counted(tmp_path):
+    index = SqliteIndex(tmp_path / "index.db")
+    with index._links.lent():
+        assert index.connections() == Connections(lent=1, idle=0)
+    assert index.connections() == Connections(lent=0, idle=1)
+    index.close()
 
 
 def test_no_request_makes_a_label(site):

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.archive.intake import IntakeLimits
 from service.archive.objects import ObjectArchive
+from service.dicom.confinement import Confinement
 from service.dicom.record import Held
 from service.dicom.resource import Resource
 from service.dicom.syntaxes import ROOT as SYNTAX
@@ -33,8 +34,8 @@ class Overtaken(MemoryIndex):
         super().__init__()
         self.then: Callable[[], None] | None = None
 
-    def locate(self, resource: Resource) -> list[Held]:
-        held = super().locate(resource)
+    def locate(self, resource: Resource, *, within: Confinement | None = None) -> list[Held]:
+        held = super().locate(resource, within=within)
         then, self.then = self.then, None
         if then is not None:
             then()

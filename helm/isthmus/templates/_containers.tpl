@@ -25,7 +25,7 @@ for the bridge of its pod), state ("true" where the volume is mounted)
     {{- end }}
   ports:
     - {name: http, containerPort: {{ $values.service.port }}}
-  {{- $probed := dict "port" $values.service.port "exposed" .exposed }}
+  {{- $probed := dict "port" $values.service.port "exposed" .exposed "scheme" (include "isthmus.scheme" .root) }}
   startupProbe:
     {{- include "isthmus.httpProbe" (merge (dict "path" "/healthz") $probed) | nindent 4 }}
     periodSeconds: 5
@@ -65,18 +65,40 @@ for the bridge of its pod), state ("true" where the volume is mounted)
     {{- if $values.index.ca.configMap }}
     - {name: database-ca, mountPath: /etc/isthmus/database, readOnly: true}
     {{- end }}
+    {{- if $values.service.tls.secret }}
+    - {name: tls, mountPath: /etc/isthmus/tls, readOnly: true}
+    {{- end }}
+    {{- with include "isthmus.accessMounts" . | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- with $values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end -}}
 
+{{/* Where the files of sign-in are. dict: root, exposed */}}
+{{- define "isthmus.accessMounts" -}}
+{{- $auth := .root.Values.auth -}}
+{{- if eq (include "isthmus.signIn" .) "true" }}
+{{- if $auth.passwordsSecret.name }}
+- {name: passwords, mountPath: /etc/isthmus/passwords, readOnly: true}
+{{- end }}
+{{- if $auth.shareKeySecret.name }}
+- {name: share-key, mountPath: /etc/isthmus/share-key, readOnly: true}
+{{- end }}
+{{- if $auth.oidc.ca.configMap }}
+- {name: oidc-ca, mountPath: /etc/isthmus/oidc, readOnly: true}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* A probe of the service: from outside, or where it listens on the loopback only, from inside. */}}
 {{- define "isthmus.httpProbe" -}}
 {{- if eq .exposed "true" -}}
-httpGet: {path: {{ .path }}, port: http}
+httpGet: {path: {{ .path }}, port: http{{ if eq .scheme "https" }}, scheme: HTTPS{{ end }}}
 {{- else -}}
 exec:
-  command: [isthmus, health, "http://127.0.0.1:{{ .port }}{{ .path }}"]
+  command: [isthmus, health, "{{ .scheme }}://127.0.0.1:{{ .port }}{{ .path }}"]
 {{- end -}}
 {{- end -}}
 
@@ -93,21 +115,27 @@ exec:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   ports:
+    {{- if ne (include "isthmus.dimseOverTlsOnly" .root) "true" }}
     - {name: dimse, containerPort: {{ $values.bridge.port }}}
+    {{- end }}
+    {{- if $values.bridge.tls.secret }}
+    - {name: dimse-tls, containerPort: {{ $values.bridge.tls.port }}}
+    {{- end }}
     {{- if $values.bridge.http.exposed }}
     - {name: bridge-http, containerPort: {{ $values.bridge.http.port }}}
     {{- end }}
+  {{- $probed := ternary "dimse-tls" "dimse" (eq (include "isthmus.dimseOverTlsOnly" .root) "true") }}
   startupProbe:
-    tcpSocket: {port: dimse}
+    tcpSocket: {port: {{ $probed }}}
     periodSeconds: 2
     failureThreshold: 60
   livenessProbe:
-    tcpSocket: {port: dimse}
+    tcpSocket: {port: {{ $probed }}}
     periodSeconds: 20
     timeoutSeconds: 5
     failureThreshold: 3
   readinessProbe:
-    tcpSocket: {port: dimse}
+    tcpSocket: {port: {{ $probed }}}
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 2
@@ -124,6 +152,18 @@ exec:
     {{- end }}
     {{- if $values.bridge.archive.ca.configMap }}
     - {name: archive-ca, mountPath: /etc/isthmus/archive, readOnly: true}
+    {{- end }}
+    {{- if $values.service.tls.secret }}
+    - {name: tls, mountPath: /etc/isthmus/tls, readOnly: true}
+    {{- end }}
+    {{- if $values.bridge.tls.secret }}
+    - {name: dimse-tls, mountPath: /etc/isthmus/dimse-tls, readOnly: true}
+    {{- end }}
+    {{- if $values.bridge.tls.ca.configMap }}
+    - {name: dimse-ca, mountPath: /etc/isthmus/dimse-ca, readOnly: true}
+    {{- end }}
+    {{- with include "isthmus.accessMounts" (dict "root" .root "exposed" (ternary "true" "false" $values.bridge.http.exposed)) | trim }}
+    {{- . | nindent 4 }}
     {{- end }}
     {{- with $values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}

@@ -31,5 +31,10 @@
     {{- toYaml . | nindent 4 }}
     {{- end }}
   ports:
+    {{- if ne (include "isthmus.dimseOverTlsOnly" .) "true" }}
     - {port: {{ .Values.bridge.port }}, protocol: TCP}
+    {{- end }}
+    {{- if .Values.bridge.tls.secret }}
+    - {port: {{ .Values.bridge.tls.port }}, protocol: TCP}
+    {{- end }}
 {{- end -}}

@@ -1,7 +1,14 @@
-{{/* A value in TOML: texts and lists of them are written as in JSON, whole numbers without a fraction. */}}
+{{/* A value in TOML: texts and lists of them are written as in JSON, whole numbers without a fraction, maps as
+inline tables. */}}
 {{- define "isthmus.toml" -}}
 {{- if kindIs "float64" . -}}
 {{- if eq (floor .) . -}}{{- printf "%.0f" . -}}{{- else -}}{{- toJson . -}}{{- end -}}
+{{- else if kindIs "map" . -}}
+{{- $pairs := list -}}
+{{- range $key, $value := . -}}
+{{- $pairs = append $pairs (printf "%s = %s" (toJson $key) (include "isthmus.toml" $value)) -}}
+{{- end -}}
+{ {{- join ", " $pairs -}} }
 {{- else -}}
 {{- toJson . -}}
 {{- end -}}
@@ -12,6 +19,18 @@
 {{- range $name, $peer := .Values.peers }}
 [peers.{{ toJson $name }}]
 {{- range $key, $value := $peer }}
+{{ $key }} = {{ include "isthmus.toml" $value }}
+{{- end }}
+{{ end }}
+{{- range $name, $server := .Values.servers }}
+[servers.{{ toJson $name }}]
+{{- range $key, $value := $server }}
+{{ $key }} = {{ include "isthmus.toml" $value }}
+{{- end }}
+{{ end }}
+{{- range .Values.rules }}
+[[rules]]
+{{- range $key, $value := . }}
 {{ $key }} = {{ include "isthmus.toml" $value }}
 {{- end }}
 {{ end }}

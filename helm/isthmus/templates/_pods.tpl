@@ -61,6 +61,28 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* Volumes of all pods: the files of HTTPS and of sign-in. */}}
+{{- define "isthmus.accessVolumes" -}}
+{{- if .Values.service.tls.secret }}
+- name: tls
+  secret: {secretName: {{ .Values.service.tls.secret | quote }}}
+{{- end }}
+{{- if not (hasPrefix "none" .Values.auth.mode) }}
+{{- with .Values.auth.passwordsSecret.name }}
+- name: passwords
+  secret: {secretName: {{ . | quote }}}
+{{- end }}
+{{- with .Values.auth.shareKeySecret.name }}
+- name: share-key
+  secret: {secretName: {{ . | quote }}}
+{{- end }}
+{{- with .Values.auth.oidc.ca.configMap }}
+- name: oidc-ca
+  configMap: {name: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Volumes of pods with a bridge. */}}
 {{- define "isthmus.bridgeVolumes" -}}
 - name: peers
@@ -72,5 +94,13 @@ annotations:
 {{- if .Values.bridge.archive.ca.configMap }}
 - name: archive-ca
   configMap: {name: {{ .Values.bridge.archive.ca.configMap | quote }}}
+{{- end }}
+{{- if .Values.bridge.tls.secret }}
+- name: dimse-tls
+  secret: {secretName: {{ .Values.bridge.tls.secret | quote }}}
+{{- end }}
+{{- if .Values.bridge.tls.ca.configMap }}
+- name: dimse-ca
+  configMap: {name: {{ .Values.bridge.tls.ca.configMap | quote }}}
 {{- end }}
 {{- end -}}

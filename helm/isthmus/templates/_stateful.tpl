@@ -49,7 +49,7 @@ spec:
         - name: data
           persistentVolumeClaim: {claimName: {{ .volume.existingClaim | quote }}}
         {{- end }}
-        {{- $more := printf "%s\n%s" (ternary (include "isthmus.serviceVolumes" .root) "" $beside) (ternary (include "isthmus.bridgeVolumes" .root) "" (not (empty .entity))) }}
+        {{- $more := printf "%s\n%s\n%s" (include "isthmus.accessVolumes" .root | trim) (ternary (include "isthmus.serviceVolumes" .root) "" $beside) (ternary (include "isthmus.bridgeVolumes" .root) "" (not (empty .entity))) }}
         {{- with trim $more }}
         {{- . | nindent 8 }}
         {{- end }}

@@ -1,6 +1,6 @@
 // All attributes of an instance, nested as they are, with a search.
 
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 import { button, fill, h } from "./dom.js";
 
 const MOST_ROWS = 3000;

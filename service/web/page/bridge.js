@@ -9,9 +9,9 @@ const JSON_TYPE = "application/json";
 export class Bridge {
   #http;
 
-  constructor(address) {
+  constructor(address, session) {
     this.address = address.replace(/\/$/, "");
-    this.#http = new Dicomweb(this.address, { credentials: "include" });
+    this.#http = new Dicomweb(this.address, session, { credentials: "include" });
   }
 
   /** The peers: `name`, `ae_title`, `host`, `port`, `services`. */
@@ -51,9 +51,8 @@ export class Bridge {
 
   /** A peer as a DICOMweb server. */
   archive(name) {
-    return new Dicomweb(`${this.address}/peers/${encodeURIComponent(name)}/dicom-web`, {
-      credentials: "include",
-    });
+    const root = `${this.address}/peers/${encodeURIComponent(name)}/dicom-web`;
+    return new Dicomweb(root, this.#http.session, { credentials: "include" });
   }
 
   #post(path, body) {

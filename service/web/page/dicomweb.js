@@ -1,24 +1,20 @@
 // The DICOMweb interface, ours or that of a peer behind the bridge: search, metadata, store, delete.
 
 import { values } from "./attributes.js";
+import { isAbort, Refusal, refusal, refusalOf } from "./refusal.js";
+import { Session } from "./session.js";
 
 const JSON_TYPE = "application/dicom+json";
 const TRIES = 4;
 const MOST_PAUSE_S = 10;
 
-/** An answer that is none: `message` is what the server says, in words that can be shown. */
-export class Refusal extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
-
-/** A DICOMweb root. */
+/** A DICOMweb root, asked by whoever `session` is of; `shares` says whether it gives links to studies. */
 export class Dicomweb {
-  constructor(root, { credentials = "same-origin" } = {}) {
+  constructor(root, session = new Session(), { credentials = "same-origin", shares = false } = {}) {
     this.root = root.replace(/\/$/, "");
+    this.session = session;
     this.credentials = credentials;
+    this.shares = shares;
   }
 
   /** The URL of a study, series, instance, or of what lies below. */
@@ -83,46 +79,26 @@ export class Dicomweb {
     await this.fetch(this.url(resource), { method: "DELETE" });
   }
 
+  /** A link to a study that is good for so many seconds: its `token`, and when it `ends`. */
+  async share(study, seconds) {
+    const response = await this.fetch(this.url({ study }, "/shares"), {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      body: JSON.stringify({ expires_in: seconds }),
+    });
+    const told = await contentOf(response);
+    return { token: told.token, ends: new Date(told.expires) };
+  }
+
   /** A response that is well, or in `also`; a server that is busy is asked again as it says. */
   async fetch(url, options, also = []) {
     for (let left = TRIES; ; left -= 1) {
-      const response = await reached(url, { credentials: this.credentials, ...options });
+      const response = await this.session.fetch(url, { credentials: this.credentials, ...options });
       if (response.ok || also.includes(response.status)) return response;
       if (response.status !== 503 || left <= 1) throw await refusal(response);
       await pause(Math.min(Number(response.headers.get("Retry-After")) || 1, MOST_PAUSE_S), options.signal);
     }
   }
-}
-
-/** Whether an error only says that nobody waits for the answer any more. */
-export function isAbort(error) {
-  return error?.name === "AbortError";
-}
-
-async function reached(url, options) {
-  try {
-    return await fetch(url, options);
-  } catch (error) {
-    if (isAbort(error)) throw error;
-    throw new Refusal(0, "The server cannot be reached. Check the connection and try again.");
-  }
-}
-
-async function refusal(response) {
-  return new Refusal(response.status, await refusalOf(response));
-}
-
-/** Why an answer is none: what the server says, or a proxy before it, which says it in pages of its own. */
-async function refusalOf(response) {
-  try {
-    const told = await response.json();
-    if (told.detail ?? told.title) return told.detail ?? told.title;
-  } catch (error) {
-    if (isAbort(error)) throw error;
-  }
-  return response.status === 413
-    ? "It is larger than the server takes."
-    : `The server answered ${response.status} ${response.statusText}.`;
 }
 
 async function contentOf(response) {

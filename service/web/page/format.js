@@ -29,6 +29,11 @@ export function time(dataSet, tag) {
   return /^\d{4}/.test(found) ? `${found.slice(0, 2)}:${found.slice(2, 4)}` : found;
 }
 
+/** "5 December 2026 at 14:00", as the browser's clock and language have it. */
+export function moment(when) {
+  return when.toLocaleString([], { dateStyle: "long", timeStyle: "short" });
+}
+
 /** 1,234 with the noun in its number. */
 export function count(number, one, many = `${one}s`) {
   return `${Number(number).toLocaleString("en")} ${Number(number) === 1 ? one : many}`;

@@ -1,7 +1,7 @@
 // Frames on their way into the browser: the one that is looked at first, then its neighbours, a few at a
 // time, within a bound of memory.
 
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 
 /** Loads what lies at places of a stack. `load(place, signal)` resolves with something that has `bytes`. */
 export class Loader {

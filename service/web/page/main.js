@@ -1,7 +1,9 @@
 // The page: what the address names is shown in #main, and whatever was shown before is told to end.
 
-import { configured } from "./configuration.js";
+import { configured, houseOf } from "./configuration.js";
 import { button, fill, h, message } from "./dom.js";
+import { entered, leaveBehind } from "./entrance.js";
+import { moment } from "./format.js";
 import { showHelp } from "./help.js";
 import { peersView } from "./peers.js";
 import { studiesView } from "./studies.js";
@@ -23,15 +25,18 @@ let shown = null;
 
 async function start() {
   useTheme();
-  let house;
+  let told;
   try {
-    house = await configured();
+    told = await configured();
   } catch (error) {
     const again = button("reset", "Try again", start);
     fill(main, message("alert", "The server does not answer", error.message, again));
     return;
   }
-  fill(document.getElementById("nav"), navigation(house));
+  const session = await entered(told.auth, main);
+  const house = houseOf(told, session);
+  fill(document.getElementById("nav"), navigation(house, told.auth));
+  if (session.study) main.before(shareLine(session));
   acceptDrops(house);
   window.addEventListener("hashchange", () => show(house));
   document.getElementById("skip").addEventListener("click", () => main.focus());
@@ -41,18 +46,40 @@ async function start() {
   show(house);
 }
 
-function navigation(house) {
+function navigation(house, auth) {
+  const { session } = house;
   return [
-    button("up", "Upload", () => chooseFiles(house), { class: "upload" }),
+    house.stores && button("up", "Upload", () => chooseFiles(house), { class: "upload" }),
     house.bridge &&
       h("a", { class: "button", href: "#/peers", title: "Peers" }, h("span", { text: "Peers" })),
     button("theme", "Light or dark", nextTheme, { bare: true }),
     button("help", "Keys and help", showHelp, { bare: true, key: "?" }),
+    session.name && h("span", { class: "whoami", text: session.name, title: session.name }),
+    session.end && button("leave", "Sign out", () => out(session, auth), { bare: true }),
   ];
+}
+
+/** Sign out: what is shown ends before anything of it could be asked for again. */
+function out(session, auth) {
+  shown?.();
+  shown = null;
+  window.addEventListener("hashchange", () => location.reload());
+  leaveBehind(session, auth, main);
+}
+
+/** What somebody who came by a link has in their hands. */
+function shareLine({ ends }) {
+  const text = `Shared with you${ends ? ` until ${moment(ends)}` : ""}: one study, to look at.`;
+  return h("p", { class: "shared", text });
 }
 
 function show(house) {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
+  const own = house.session.study && `/studies/${house.session.study}`;
+  if (own && path !== own && !path.startsWith(`${own}/`)) {
+    location.replace(`#${own}`); // there is nothing else for who came by a link
+    return;
+  }
   shown?.();
   for (const [pattern, view] of ROUTES) {
     const match = pattern.exec(path);

@@ -2,7 +2,7 @@
 
 import { text, values } from "./attributes.js";
 import { does } from "./bridge.js";
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 import { button, fill, h, icon, message } from "./dom.js";
 import { count, date, isolated, personName } from "./format.js";
 import { address, jobDialog } from "./sending.js";
@@ -211,7 +211,7 @@ function table(house, name, matches) {
       matches.map((study) => {
         const resource = { study: text(study, "0020000D") };
         const patient = personName(study, "00100010") || "No name";
-        const fetchIt = button("down", "Retrieve", () => retrieve(house, name, resource, patient));
+        const fetchIt = house.stores && button("down", "Retrieve", () => retrieve(house, name, resource, patient));
         return h(
           "tr",
           {},

@@ -2,7 +2,7 @@
 
 import { does } from "./bridge.js";
 import { dialog } from "./dialog.js";
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 import { button, fill, h } from "./dom.js";
 import { count, isolated } from "./format.js";
 

@@ -2,7 +2,7 @@
 
 import { text, values } from "./attributes.js";
 import { keysOf, MODALITIES, PERIODS, TEXTS } from "./criteria.js";
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 import { button, fill, h, icon, message } from "./dom.js";
 import { count, date, personName, time } from "./format.js";
 import { thumbnail } from "./thumbnail.js";
@@ -257,8 +257,11 @@ class Studies {
     return message(
       "stack",
       "No studies yet",
-      "Drop DICOM files or folders anywhere on this page, or send them by DIMSE or STOW-RS.",
-      button("up", "Choose files", () => chooseFiles(this.#house), { class: "primary" }),
+      this.#house.stores
+        ? "Drop DICOM files or folders anywhere on this page, or send them by DIMSE or STOW-RS."
+        : "What is stored appears here.",
+      this.#house.stores &&
+        button("up", "Choose files", () => chooseFiles(this.#house), { class: "primary" }),
     );
   }
 

@@ -2,10 +2,12 @@
 
 import { number, text } from "./attributes.js";
 import { confirmed, notice } from "./dialog.js";
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 import { button, fill, h, icon, message } from "./dom.js";
 import { count, date, isolated, personName, time } from "./format.js";
+import { saving } from "./saving.js";
 import { sendDialog } from "./sending.js";
+import { shareDialog } from "./sharing.js";
 import { listAddress } from "./studies.js";
 import { thumbnail } from "./thumbnail.js";
 
@@ -60,7 +62,13 @@ class Study {
   #tell(picture, title, told, ...actions) {
     fill(
       this.#main,
-      message(picture, title, told, ...actions, h("a", { class: "button", href: "#/", text: "All studies" })),
+      message(
+        picture,
+        title,
+        told,
+        ...actions,
+        !this.#house.session.study && h("a", { class: "button", href: "#/", text: "All studies" }),
+      ),
     );
   }
 
@@ -75,7 +83,8 @@ class Study {
       h(
         "section",
         { class: "study" },
-        h("a", { class: "up", href: listAddress() }, icon("back"), "Studies"),
+        !this.#house.session.study &&
+          h("a", { class: "up", href: listAddress() }, icon("back"), "Studies"),
         h("div", { class: "who" }, h("h1", { text: name }), this.#facts(study)),
         this.#actions(study),
         list,
@@ -123,6 +132,10 @@ class Study {
           { class: "button", href: ohif(this.#house.ohif, this.#uid), target: "_blank", rel: "noopener" },
           icon("external"),
           h("span", { text: "Open in OHIF" }),
+        ),
+      this.#house.shares &&
+        button("share", "Share…", () =>
+          shareDialog(this.#house.archive, this.#uid, [this.#whose, titleOf(study)]),
         ),
       this.#house.deletes &&
         button("trash", "Delete…", () => this.#delete(resource, titleOf(study), text(study, "00201208")), {
@@ -234,15 +247,12 @@ class Study {
         "figcaption",
         {},
         h("span", { text: label }),
-        h(
-          "a",
-          {
-            class: "button bare",
-            href: `${this.#house.archive.url(below)}?accept=${encodeURIComponent("application/dicom; transfer-syntax=*")}`,
-            download: `${uid}.dcm`,
-            title: "Download DICOM",
-            "aria-label": `Download ${label} as DICOM`,
-          },
+        saving(
+          this.#house.archive,
+          below,
+          "application/dicom; transfer-syntax=*",
+          `${uid}.dcm`,
+          { class: "button bare", title: "Download DICOM", "aria-label": `Download ${label} as DICOM` },
           icon("down"),
         ),
         this.#house.deletes &&
@@ -290,13 +300,13 @@ function titleOf(study) {
 }
 
 function download(archive, resource, label) {
-  return h(
-    "a",
-    {
-      class: "button",
-      href: `${archive.url(resource)}?accept=${encodeURIComponent("application/zip")}`,
-      download: `${resource.series ?? resource.study}.zip`,
-    },
+  const name = `${resource.series ?? resource.study}.zip`;
+  return saving(
+    archive,
+    resource,
+    "application/zip",
+    name,
+    { class: "button" },
     icon("down"),
     h("span", { text: label }),
   );

@@ -1,7 +1,7 @@
 // Upload: files and folders dropped anywhere on the page, a few at a time, each with its own outcome.
 
 import { dialog, notice } from "./dialog.js";
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 import { button, fill, h } from "./dom.js";
 import { bytes, count } from "./format.js";
 
@@ -10,7 +10,7 @@ const MOST_LISTED = 500;
 const LOOKING_MS = 500;
 const UNREADABLE = "It cannot be read here: it was moved, changed, or is not yours to read.";
 
-/** Take files that are dropped on the page. */
+/** Take files that are dropped on the page, or say that they are not. */
 export function acceptDrops(house) {
   let depth = 0;
   const over = (into) => document.documentElement.classList.toggle("dropping", into);
@@ -55,6 +55,10 @@ export function chooseFiles(house) {
 export async function upload(house, files) {
   if (!files.length) {
     notice("There are no files in it.");
+    return;
+  }
+  if (!house.stores) {
+    notice("Nothing was stored: you may look here, not store.", { trouble: true });
     return;
   }
   if (document.querySelector("dialog[open]")) {

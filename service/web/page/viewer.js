@@ -4,7 +4,7 @@ import { text } from "./attributes.js";
 import { AttributePanel } from "./attribute-panel.js";
 import { Cine } from "./cine.js";
 import { Corners } from "./corners.js";
-import { isAbort } from "./dicomweb.js";
+import { isAbort } from "./refusal.js";
 import { button, fill, h, icon, message } from "./dom.js";
 import { date, isolated, personName } from "./format.js";
 import { watch } from "./gestures.js";

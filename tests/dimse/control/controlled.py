@@ -40,6 +40,7 @@ from bridge.settings import (
     RetrieveSettings,
 )
 from bridge.state import StateFolder
+from service.web.guard import guard_of
 from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE, IMPLICIT_LE, PATIENCE_S, Bridge, Ground
 from tests.dimse.retrieve.retrieving import Kept, Served, chosen
 
@@ -152,7 +153,8 @@ async def begin(ground: Ground, settings: BridgeSettings, faces: Faces | None = 
     jobs = Jobs(settings.jobs, settings.peers, state.shelf("jobs", most=settings.jobs.most), errands)
     await jobs.start()
     loop = DimseLoop(asyncio.get_running_loop(), timeout_s=PATIENCE_S)
-    house = House(settings, loop, remote, jobs, listening=lambda: True, faces=faces)
+    sign_in = guard_of(settings.control.access)
+    house = House(settings, loop, remote, jobs, listening=lambda: True, faces=faces, sign_in=sign_in)
     server = ControlServer(create_app(house), listening(settings.control), settings.control, drain_s=1)
     server.start()
     return Controlled(Bridge(ground, listener, remote, port, reports), jobs, server, state, settings)

@@ -101,9 +101,13 @@ def facing(
     limits: Limits = QUICK,
     web: Settings | None = None,
     settings: dict[str, Any] | None = None,
+    through: Callable[[Any], Any] = lambda app: app,
     **peer: Any,
 ) -> Iterator[Face]:
-    """A bridge whose peer `pacs` listens on `port`; `settings` are those of `PacsSettings`."""
+    """A bridge whose peer `pacs` listens on `port`; `settings` are those of `PacsSettings`.
+
+    Requests go `through` an application around the face.
+    """
     known = Peer("pacs", "PACS", "127.0.0.1", port, callers=LOOPBACK, **peer)
     chosen = {"settle_s": 2.0, "wait_s": PATIENCE_S, **(settings or {})}
     ours = BridgeSettings(
@@ -129,7 +133,9 @@ def facing(
     assert app is not None
     bound = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            through(app), lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()

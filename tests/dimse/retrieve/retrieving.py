@@ -215,6 +215,7 @@ class Destination:
         contexts: Sequence[tuple[str, Sequence[str]]],
         status: "Callable[[Destination, str], int]" = lambda self, instance: 0,
         title: str = "DEST",
+        port: int = 0,
         **entity: Any,
     ) -> None:
         self.got: list[Got] = []
@@ -229,7 +230,7 @@ class Destination:
         for sop_class, syntaxes in contexts:
             ae.add_supported_context(sop_class, list(syntaxes))
         server: Any = ae.start_server(
-            ("127.0.0.1", 0),
+            ("127.0.0.1", port),
             block=False,
             evt_handlers=[(evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self._established)],
         )

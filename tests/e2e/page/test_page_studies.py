@@ -391,4 +391,5 @@ def test_attributes_are_searched(page):
 def test_the_configuration_says_where_things_are(page):
     told = json.loads(page.get("/../config.json").content)
 
-    assert told == {"dicomweb": "dicom-web", "bridge": None, "ohif": None, "deletes": True}
+    places = {"dicomweb": "dicom-web", "bridge": None, "ohif": None}
+    assert told == {**places, "deletes": True, "shares": False, "auth": {"kind": "none"}}

@@ -1,0 +1,1 @@
+"""Who may do what: passwords, tokens of an OpenID provider, share links. Synchronous, and of no web."""

@@ -1,0 +1,53 @@
+"""What a transaction finds out on its way and the audit trail is told at its end."""
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.archive.port import Outcome, Stored
+from service.audit.event import added
+from service.dicom.record import Held
+
+_KEY = "isthmus.noted"
+
+
+@dataclass(slots=True)
+class Notes:
+    """Instances by study and SOP class, Patient IDs, and what else is worth a word."""
+
+    studies: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    patients: tuple[str, ...] = ()
+    details: dict[str, str] = field(default_factory=dict)
+
+    def instances(self, held: Iterable[Held]) -> None:
+        """These instances go out; what was noted of others before does not."""
+        self.studies = _counted((one.key.study, one.sop_class) for one in held)
+
+    def outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """What became of a store request."""
+        kept = [one for one in outcomes if isinstance(one, Stored)]
+        self.studies = _counted((one.key.study, one.sop_class) for one in kept)
+        already = sum(one.already for one in kept)
+        refused = len(outcomes) - len(kept)
+        self.details |= {"Already there": str(already)} if already else {}
+        self.details |= {"Refused": str(refused)} if refused else {}
+
+
+def begin_notes(scope: MutableMapping[str, Any]) -> Notes:
+    """Have a request take notes from here on."""
+    notes = scope[_KEY] = Notes()
+    return notes
+
+
+def notes_of(scope: Mapping[str, Any]) -> Notes | None:
+    """Where a transaction puts down what it finds out; `None` where nobody wants to know."""
+    notes = scope.get(_KEY)
+    assert notes is None or isinstance(notes, Notes)
+    return notes
+
+
+def _counted(instances: Iterable[tuple[str, str]]) -> dict[str, Mapping[str, int]]:
+    counts: dict[str, Mapping[str, int]] = {}
+    for study, sop_class in instances:
+        counts[study] = added(counts.get(study, {}), {sop_class: 1})
+    return counts
