@@ -123,10 +123,10 @@ values are UTF-8. Text is read in these sets, with code extensions where DICOM h
 _SECURITY = """
 ## Security
 
-`ISTHMUS_AUTH` has people sign in with a name and a password (RFC 7617) or with a bearer token (RFC 6750), a JWT
-of an OpenID provider; searches, retrievals and deletion may be confined to studies or patients by its claims.
-Without sign-in the service listens beyond loopback only with `ISTHMUS_AUTH=none!`, for use behind a proxy that
-authenticates. Patients' names and identifiers go to no log, no
+`ISTHMUS_AUTH` has people sign in with a name and a password (RFC 7617) or with a bearer token (RFC 6750), a
+JWT of an OpenID provider; searches, retrievals and deletion may be confined to studies or patients by its
+claims. Without sign-in the service listens beyond loopback only with `ISTHMUS_AUTH=none!`, for use behind a
+proxy that authenticates. Patients' names and identifiers go to no log, no
 URL that the service makes and no error. A BulkDataURI in a stored data set is looked for in its request
 only and never fetched. Pages of other origins are allowed by `ISTHMUS_CORS`. Where nobody signs in, requests
 whose `Host` is a name that is not this machine's are refused (403).

@@ -325,12 +325,10 @@ BRIDGE = (
     _one(
         "ISTHMUS_BRIDGE_STATE",
         "",
-        "the folder in which the bridge keeps what has to outlast it: the spool and its quarantine, what is to be "
-        "forwarded, "
-        "requests for storage commitment that "
-        "are not reported, and jobs. One bridge has it at a time; a second one refuses to start. "
-        "Files that cannot "
-        "be read are renamed to `*.damaged` and logged",
+        "the folder in which the bridge keeps what has to outlast it: the spool and its quarantine, what is "
+        "to be forwarded, requests for storage commitment that are not reported, and jobs. One bridge has it "
+        "at a time; a second one refuses to start. Files that cannot be read are renamed to `*.damaged` and "
+        "logged",
         default="`./data/bridge`",
     ),
     _one(

@@ -44,7 +44,13 @@ _READ_BYTES = 1024  # fewer in that time are hardly anything
 _BACKLOG = 512
 _INDEX_WITHIN_S = 30.0  # after the start
 _QUIET_S = 1.0  # after the start, which loading what pictures take would slow down
-_REASONS = {408: b"Request Timeout", 414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
+_REASONS = {
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+}
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 # The parser gives up a request's body to whatever protocol its head offers, which is none of ours.
 _OFFER = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 
@@ -173,6 +179,10 @@ def _without_offer(data: bytes, before: bytes) -> bytes:
     return (head[:begin] + _OFFER.sub(b"", head[begin:]))[len(before) :] + told[len(head) :]
 
 
+class _RefusedError(ValueError):
+    """A request has its answer: the parser must not go on."""
+
+
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 with a deadline and a limit of size for each request's head, and one for clients that do
     not read: an answer that waits for them is in memory in part.
@@ -248,6 +258,10 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._forget_timer()
+        self._require_framing()
+        if absolute := _ABSOLUTE.match(self.url):  # what Host says does not count (RFC 9112 3.2.2)
+            told = [(name, absolute[1] if name == b"host" else value) for name, value in self.headers]
+            self.headers[:] = told
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
@@ -282,6 +296,22 @@ class BoundedHttp(HttpToolsProtocol):
         if len(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         cycle.message_event.set()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read is refused, unless that would be taken for the answer to another request."""
+        waiting = self._unanswered
+        begun = len(waiting) > 1 or any(one.response_started or not one.more_body for one in waiting)
+        if self.transport.is_closing() or begun:
+            self.transport.close()
+            return
+        super().send_400_response(msg)
+
+    def _require_framing(self) -> None:
+        """Refuse a body whose end others may see elsewhere: of codings that are not known (RFC 9112 6.1)."""
+        told = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if told and told != [b"chunked"]:
+            self._refuse(501, "The only transfer coding that is known here is chunked.")
+            raise _RefusedError
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(_HEAD_DEADLINE_S, self._late)

@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.web.journal import identify
+from service.web.journal import identify, marked
 
 _log = logging.getLogger("isthmus.control")
 
@@ -32,7 +32,7 @@ class Journal:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode("ascii"))]
+                message["headers"] = marked(message["headers"], identity)
             await send(message)
 
         try:

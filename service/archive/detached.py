@@ -20,6 +20,8 @@ _MIME_TYPE, _DOCUMENT_LENGTH = "00420012", "00420015"
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 # The slot is in no text of a document, so that this is found in BulkDataURIs and nowhere else.
 _URI = re.compile(BASE_SLOT + rb'(/[^"]*)/bulkdata/([^"]*)"')
+# What a page of ours would run or be drawn by, were it told to load it from where it comes from itself.
+_RUNS = re.compile(r"(?:application|text)/(?:x-)?(?:javascript[0-9.]*|ecmascript|jscript|livescript)|text/css")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,62}")
 
 
@@ -139,7 +141,8 @@ def _encapsulated_document(held: Held, document: bytes) -> Detached:
     name, length = (_first(parsed, tag) for tag in (_MIME_TYPE, _DOCUMENT_LENGTH))
     media_type = name.partition(";")[0].strip().lower() if isinstance(name, str) else ""
     # A multipart would be taken for one of ours.
-    known = _MEDIA_TYPE.fullmatch(media_type) is not None and not media_type.startswith("multipart/")
+    usable = not media_type.startswith("multipart/") and not _RUNS.fullmatch(media_type)
+    known = usable and _MEDIA_TYPE.fullmatch(media_type) is not None
     return Detached(
         held,
         (ENCAPSULATED_DOCUMENT,),

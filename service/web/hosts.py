@@ -52,9 +52,13 @@ class HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             told = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-            # RFC 9112 3.2; whoever stands before us may have gone by the other one
-            status = 403 if len(told) < 2 else 400
-            refusal = self._refusal(scope, *told) if len(told) < 2 else "There is more than one Host header."
+            status, refusal = 400, ""
+            if len(told) > 1:  # RFC 9112 3.2; whoever stands before us may have gone by the other one
+                refusal = "There is more than one Host header."
+            elif not told and scope["http_version"] == "1.1":
+                refusal = "There is no Host header (RFC 9112 3.2)."
+            else:
+                status, refusal = 403, self._refusal(scope, *told)
             if refusal:
                 await self._journal(problem(status, refusal))(scope, receive, send)
                 return

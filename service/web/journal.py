@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +19,8 @@ _log = logging.getLogger("isthmus.http")
 
 _IDENTITY = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _KEY = "isthmus.request_id"
+# What is said to be of a type is of no other, whatever it looks like: an object may begin like a script.
+_UNSNIFFED = (b"x-content-type-options", b"nosniff")
 
 
 class Journal:
@@ -53,7 +55,7 @@ class Journal:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 head_s = time.perf_counter() - begun
-                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode("ascii"))]
+                message["headers"] = marked(message["headers"], identity)
             elif message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
                 whole = not message.get("more_body", False)
@@ -97,6 +99,12 @@ class Journal:
                 logged(steps),
                 "" if whole else " broken=true",
             )
+
+
+def marked(headers: Iterable[tuple[bytes, bytes]], identity: str) -> list[tuple[bytes, bytes]]:
+    """The head of an answer with what every answer has: the id of its request, and that its type counts."""
+    told = [*headers, (b"x-request-id", identity.encode("ascii"))]
+    return told if _UNSNIFFED in told else [*told, _UNSNIFFED]
 
 
 def identify(scope: Scope) -> str:

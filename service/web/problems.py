@@ -64,6 +64,7 @@ _TITLES = {
 _RETRY_AFTER_S = 5
 _RETRY_COSTLY_S = 60  # the same search again would cost the same
 _OWN = ("content-length", "content-type")  # of the JSON form
+_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'"
 # A request for application/json is read as one for DICOM JSON, its newer name.
 _PROBLEM_FORMS = tuple(Representation(name) for name in ("application/problem+json", DICOM_JSON, "text/html"))
 
@@ -97,6 +98,7 @@ class _Problem(Response):
             await super().__call__(scope, receive, send)
             return
         kept = {name: value for name, value in self.headers.items() if name not in _OWN}
+        kept["Content-Security-Policy"] = _PAGE_POLICY
         page = Response(self._page(), self.status_code, kept, "text/html")
         await page(scope, receive, send)
 

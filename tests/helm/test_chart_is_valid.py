@@ -51,7 +51,7 @@ def test_each_set_of_values_keeps_to_the_schema(name):
         {"storage": {"url": "file:///srv/objects"}},
         {"index": {"url": "mysql://host/name"}},
         {"index": {"connections": 1}},
-        {"auth": {"mode": "basic"}},
+        {"auth": {"mode": "digest"}},
         {"bridge": {"applicationEntities": []}},
         {"bridge": {"applicationEntities": [{"title": "SEVENTEEN_LETTERS"}]}},
         {"bridge": {"applicationEntities": [{"title": "BACK\\SLASH"}]}},

@@ -94,8 +94,8 @@ def test_probes_ask_what_the_programs_answer(value_set, name):
                 assert probe["exec"]["command"] == ["isthmus", "health", url], where
                 assert environ["ISTHMUS_HOST"] == "127.0.0.1"
             else:
-                scheme = {"scheme": "HTTPS"} if "ISTHMUS_TLS_CERT" in environ else {}
-                assert probe["httpGet"] == {"path": path, "port": "http", **scheme}, where
+                over_tls = {"scheme": "HTTPS"} if "ISTHMUS_TLS_CERT" in environ else {}
+                assert probe["httpGet"] == {"path": path, "port": "http", **over_tls}, where
                 assert environ["ISTHMUS_HOST"] == "0.0.0.0"
             assert path in answered
 
