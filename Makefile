@@ -14,11 +14,12 @@ run: setup                   ## everything, on embedded defaults: service, bridg
 test: .venv/.dev             ## the whole suite
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/.dev            ## format, lint, types, walls
+check: .venv/.dev            ## format, lint, types, walls, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/house
+	$(BIN)/python .ci/audit.py
 
 format: .venv/.dev           ## let ruff put the code in order
 	$(BIN)/ruff format .

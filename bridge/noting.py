@@ -87,6 +87,15 @@ def note_instances(instances: Iterable[tuple[str, str]], *, destination: tuple[s
     notes.destination = destination
 
 
+def note_about(studies: Iterable[str], patient: str) -> None:
+    """It is about these studies, of this patient; what is no UID or no Patient ID is left out."""
+    notes = _current.get()
+    if notes is None:
+        return
+    notes.studies = {study: {} for study in studies if is_uid(study)}
+    notes.patients = (patient,) if 0 < len(patient) <= _LONGEST_VALUE else ()
+
+
 def note(**details: object) -> None:
     """Something else that is worth a word; never what is a patient's."""
     notes = _current.get()

@@ -138,7 +138,7 @@ class Bridge:
 
     def _awaits(self, instance: str) -> bool:
         """Whether the archive has still to get what the bridge has taken of an instance."""
-        return bool(self._spool.lanes.of(instance)) or self._spool.detains(instance)
+        return self._spool.awaits(instance) or self._spool.detains(instance)
 
     async def _listen(self) -> ControlServer:
         """Listen for associations, in clear and over TLS; the HTTP, which has its address and is to start."""

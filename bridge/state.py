@@ -143,7 +143,7 @@ class Shelf:
     def _put(self, name: str, record: Mapping[str, Any]) -> None:
         temporary = self._path / (name + _TEMPORARY)
         try:
-            with temporary.open("wb") as file:
+            with open(temporary, "wb", opener=for_us_alone) as file:
                 file.write(orjson.dumps(record))
                 file.flush()
                 os.fsync(file.fileno())
@@ -166,6 +166,11 @@ def make_folder(path: Path) -> None:
             flush_folder(folder.parent)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def for_us_alone(path: str, flags: int) -> int:
+    """An `opener` for files that nobody but the bridge's own user may read: patients' data are in them."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -16,7 +16,9 @@ from service.audit.event import Event, Participant, Search
 from service.audit.trail import Trail
 
 PROGRAM = "isthmus-bridge"
-_MOST_OPEN = 256  # studies of one association whose instances are still being counted
+# Studies of one association whose instances are still being counted; each keeps a place in the trail, which
+# all associations together must not fill.
+_MOST_OPEN = 16
 _OPEN_S = 60.0
 _TRANSFERRED = codes.INSTANCES_TRANSFERRED
 
@@ -38,14 +40,15 @@ KINDS: Mapping[int, Kind] = {
     Operation.C_MOVE: Kind(_TRANSFERRED, codes.READ, statuses.NOT_PERFORMED),
     Operation.N_ACTION: Kind(codes.INSTANCES_ACCESSED, codes.READ, statuses.RESOURCE_LIMITATION),
     Operation.N_CREATE: Kind(codes.PROCEDURE_RECORD, codes.CREATE, statuses.RESOURCE_LIMITATION),
+    Operation.N_GET: Kind(codes.PROCEDURE_RECORD, codes.READ, statuses.RESOURCE_LIMITATION),
     Operation.N_SET: Kind(codes.PROCEDURE_RECORD, codes.UPDATE, statuses.RESOURCE_LIMITATION),
 }
 
 
 class Witness:
-    """Tells a trail of one association; what it stores is told together, by study, at its end.
+    """Tells a trail of one association: the first instance of each study at once, the others at its end.
 
-    Of an association that goes on it is told once a minute.
+    Those of an association that goes on are told once a minute.
     """
 
     def __init__(self, trail: Trail, association: Association, trace: str, ae_title: str) -> None:
@@ -54,8 +57,8 @@ class Witness:
         self._association = association
         self._trace = trace
         self._ae_title = ae_title
-        self._open: dict[tuple[object, ...], Event] = {}
-        self._opened_at = 0.0
+        self._open: dict[tuple[object, ...], Event | None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, message: Message) -> Notes | int | None:
         """Where it is put down what a message is about; `None` if it is not told of.
@@ -74,22 +77,29 @@ class Witness:
         if not stored or len(event.studies) != 1:
             self._trail.put(event)
             return
-        at = asyncio.get_running_loop().time()
         key = event.likeness
-        if key in self._open:
-            self._open[key] = self._open[key].joined(event)
-            self._trail.release()
-        else:
-            self._opened_at = self._opened_at if self._open else at
+        if key not in self._open:
+            self._open[key] = None
+            self._trail.put(event)
+        elif (before := self._open[key]) is None:
             self._open[key] = event
-        if len(self._open) > _MOST_OPEN or at - self._opened_at > _OPEN_S:
+        else:
+            self._open[key] = before.joined(event)
+            self._trail.release()
+        if len(self._open) > _MOST_OPEN:
             self.close()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_OPEN_S, self.close)
 
     def close(self) -> None:
-        """The association is over: tell what was counted."""
+        """The association is over, or goes on for long: tell what was counted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         events, self._open = list(self._open.values()), {}
         for event in events:
-            self._trail.put(event)
+            if event is not None:
+                self._trail.put(event)
 
     def _event(self, message: Message, notes: Notes, status: int | None) -> Event:
         operation = message.command.field

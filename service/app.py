@@ -216,6 +216,7 @@ def create_app(
         names=settings.hosts,
         trusted=settings.trusted_proxies,
         public_url=settings.public_url,
+        journal=lambda refusal: _watched(refusal, house, transactions),
     )
     return Journal(checked, meters, transactions)
 

@@ -16,7 +16,8 @@ from service.supervisor import Child, Supervisor
 from service.tls import https_contexts
 
 _READY_WITHIN_S = 300.0
-_POLL_S = 0.05
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 0.5
 
 
 def serve(
@@ -131,10 +132,12 @@ def _announce(settings: Settings, dimse: _Dimse, bridge: str) -> None:
     """Say where things are and what to try, once everything is ready."""
     root = _url(settings, settings.host, settings.port)
     deadline = time.monotonic() + _READY_WITHIN_S
+    pause_s = _FIRST_PAUSE_S
     while not probe.ask(f"{root}/readyz", own=True).well:
         if time.monotonic() > deadline:
             return
-        time.sleep(_POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
     web = root + settings.prefix
     lines = (
         "",

@@ -16,6 +16,8 @@ _MOST_DEATHS = 3
 _DEATHS_WINDOW_S = 60.0
 _FIRST_PAUSE_S = 0.2
 _GRACE_S = 1.0
+# What our programs end with when a setting cannot be used: they have said which, and would say it again.
+_UNUSABLE_SETTING = 2
 
 
 @dataclass(slots=True)
@@ -58,6 +60,10 @@ class Child:
             self.process = None
             os.close(self._leash)
         return code
+
+    def hopeless(self, code: int) -> bool:
+        """Whether it ended at its first start for a setting that cannot be used: another start is no use."""
+        return code == _UNUSABLE_SETTING and not self._deaths
 
     def too_many_deaths(self, now: float) -> bool:
         """Note a death; whether it was the third in a minute."""
@@ -108,7 +114,7 @@ class Supervisor:
         os.write(self._wake_writing, b"s")
 
     def run(self) -> int:
-        """Keep the children alive; the exit code, 1 after too many deaths."""
+        """Keep the children alive; the exit code, 1 after too many deaths or an unusable setting."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, self._on_child)
@@ -140,6 +146,9 @@ class Supervisor:
         for child in self._children:
             code = child.buried()
             if code is not None and not self._stopping:
+                if child.hopeless(code):
+                    _log.error("child=%s given_up=true code=%d", child.name, code)
+                    return True
                 _log.warning("child=%s died=true code=%d", child.name, code)
                 if child.too_many_deaths(now):
                     _log.error("child=%s given_up=true deaths=%d", child.name, _MOST_DEATHS)

@@ -29,7 +29,7 @@ _DHE = ("DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-GCM-SHA384")
 
 
 class Profile(enum.StrEnum):
-    """Which ciphers are taken, in TLS 1.2 and 1.3 (PS3.15 B.9 to B.12)."""
+    """Which ciphers are taken, in TLS 1.2 and 1.3 (the BCP 195 profiles of PS3.15 annex B)."""
 
     BCP_195 = "bcp195"
     """Those that RFC 9325 recommends."""

@@ -35,11 +35,17 @@ def or_skip() -> Iterator[None]:
         pytest.skip(str(error))
 
 
-def installed(lock: Path, into: Path) -> Path:
-    """Install what the `package-lock.json` in `lock` names, below `into`: the folder `node_modules`."""
+def installed(lock: Path, into: Path, *, node: int = 18) -> Path:
+    """Install what the `package-lock.json` in `lock` names, below `into`: the folder `node_modules`.
+
+    `node` is the oldest version of Node.js that runs it.
+    """
     for name in ("package.json", "package-lock.json"):
         shutil.copy(lock / name, into)
     _npm(["ci", *_QUIETLY], into)
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    if int(told.removeprefix("v").partition(".")[0]) < node:
+        raise Unavailable(f"These packages need Node.js {node} or newer; here is {told.strip()}.")
     return into / "node_modules"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from bridge import statuses
 from bridge.commitment.holdings import Classes, NotSearchable, Promised, Search, classes_of
@@ -230,15 +231,16 @@ class Commitments:
         """
         chosen = self._chosen
         instances = [each.instance for each in transaction.request.references]
-        if self._promised is not None:
-            for instance in instances:
-                await self._promised.gone(instance)
+        await self._gone(instances)
         until = time.monotonic() + chosen.search_s  # after a restart too: the archive may come up later
         pause_s = chosen.search_delay_s
         while True:
             try:
                 async with self._searches:
                     held = await classes_of(instances, self._search)
+                if await self._gone(instances):  # what was in quarantine was tried again meanwhile
+                    until = time.monotonic() + chosen.search_s
+                    continue
                 transaction.decide(self._without_refused(held))
                 return
             except ArchiveError as error:
@@ -249,6 +251,15 @@ class Commitments:
                     return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, chosen.search_pause_s)
+
+    async def _gone(self, instances: Sequence[str]) -> bool:
+        """Return when none of these waits for the archive; whether any had to be waited for."""
+        promised, waited = self._promised, False
+        while promised is not None and any(map(promised.awaits, instances)):
+            waited = True
+            for instance in instances:
+                await promised.gone(instance)
+        return waited
 
     def _without_refused(self, held: Classes) -> Classes:
         """What the archive holds, without what it has under the UIDs of others that it refused."""

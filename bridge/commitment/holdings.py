@@ -53,6 +53,10 @@ class Promised(Protocol):
         """Return when nothing under this SOP Instance UID waits for the archive."""
         ...
 
+    def awaits(self, instance: str) -> bool:
+        """Whether something under this SOP Instance UID waits for the archive."""
+        ...
+
     def detains(self, instance: str) -> bool:
         """Whether the archive has refused something under this SOP Instance UID afterwards."""
         ...

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -65,6 +64,7 @@ ROUTES: Table = (
     ("GET", "/metrics", health.metrics),
 )
 
+_METHODS = ", ".join(dict.fromkeys([*(method for method, _, _ in ROUTES), "HEAD", "OPTIONS"]))
 _FACE = re.compile(rb"/peers/([^/?]+)/dicom-web(?:[/?]|$)")
 
 
@@ -81,11 +81,7 @@ def create_app(house: House) -> ASGIApp:
     app.router.redirect_slashes = False
     app.state.house = house
     chosen = house.settings.control
-    told: ASGIApp = app
-    if house.trail is not None:
-        trusted = house.settings.web.trusted_proxies
-        told = Witness(app, house.trail, AUDITED, kinds=KINDS, trusted=trusted, program=PROGRAM)
-    cors = Cors(told, chosen.cors)
+    cors = Cors(_witnessed(app, house), chosen.cors, methods=_METHODS)
     own = Journal(cors, house.answered)
     every = own if house.faces is None else _Delegating(own, house.faces)
     return HostCheck(
@@ -93,8 +89,16 @@ def create_app(house: House) -> ASGIApp:
         cors,
         names=None if chosen.any_host else (),
         trusted=house.settings.web.trusted_proxies,
-        journal=partial(Journal, answered=house.answered),
+        journal=lambda refusal: Journal(_witnessed(refusal, house), house.answered),
     )
+
+
+def _witnessed(app: ASGIApp, house: House) -> ASGIApp:
+    """`app`, what it does being told to the audit trail, where there is one."""
+    if house.trail is None:
+        return app
+    trusted = house.settings.web.trusted_proxies
+    return Witness(app, house.trail, AUDITED, kinds=KINDS, trusted=trusted, program=PROGRAM)
 
 
 class _Delegating:

@@ -1,7 +1,7 @@
 """What the routes share, and what every one of them reads from a request."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from bridge.spool.spool import Spool
 from service.audit.trail import Trail
 from service.dicom.errors import BadRequest, NotFound, TooLarge, UnsupportedMedia
 from service.web.guard import Guard
+from service.web.noted import notes_of
 from service.web.rim import Admission
 
 JSON = "application/json"
@@ -80,6 +81,13 @@ def peer_of(request: Request) -> Peer:
     if peer is None:
         raise NotFound("There is no peer of this name, see ISTHMUS_PEERS.")
     return peer
+
+
+def tell(request: Request, studies: Iterable[str], patient: str = "") -> None:
+    """Let the audit trail be told what a request is about."""
+    notes = notes_of(request.scope)
+    if notes is not None:
+        notes.about(studies, patient)
 
 
 def path_of(peer: Peer) -> str:

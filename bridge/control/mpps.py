@@ -1,16 +1,18 @@
 """Performed procedure steps: told, and passed on again where that was given up."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.control.house import answer, body_of, house
+from bridge.control.house import answer, body_of, house, tell
 from bridge.mpps.step import PerformedStep, scheduled_of
 from bridge.mpps.steps import PerformedSteps
 from service.dicom.errors import BadRequest, NotFound
-from service.dicom.performed import COMPLETED, DISCONTINUED, IN_PROGRESS
+from service.dicom.performed import COMPLETED, DISCONTINUED, IN_PROGRESS, PATIENT_ID, first
 
 _STATUSES = (IN_PROGRESS, COMPLETED, DISCONTINUED)
 _LISTED = 100
@@ -24,19 +26,29 @@ async def steps(request: Request) -> Response:
     if status is not None and status not in _STATUSES:
         raise BadRequest(f"status must be one of {', '.join(_STATUSES)}.")
     wanted = (status, query.get("study"), query.get("accession"))
-    return answer(await here.dimse.run(_listed(_steps(request), wanted, _limit(query.get("limit")))))
+    limit = _limit(query.get("limit"))
+    found = await here.dimse.run(_all(_steps(request)))
+    # In a thread: each of thousands of steps may have to be parsed to tell which study it is for.
+    return answer(await asyncio.to_thread(_listed, found, wanted, limit))
 
 
 async def step(request: Request) -> Response:
     """`GET /mpps/{uid}`: one step with all its attributes."""
-    return answer(await house(request).dimse.run(_found(_steps(request), request.path_params["uid"])))
+    told = await house(request).dimse.run(_found(_steps(request), request.path_params["uid"]))
+    _tell(request, told, first(told["attributes"], PATIENT_ID))
+    return answer(told)
 
 
 async def forward(request: Request) -> Response:
     """`POST /mpps/{uid}/forward`: pass on to peers what was given up."""
     await body_of(request, needed=False)
     told = await house(request).dimse.run(_forwarded(_steps(request), request.path_params["uid"]))
+    _tell(request, told)
     return answer(told, 202)
+
+
+def _tell(request: Request, step: dict[str, Any], patient: str = "") -> None:
+    tell(request, (each["study"] for each in step["scheduled"]), patient)
 
 
 def _steps(request: Request) -> PerformedSteps:
@@ -46,20 +58,24 @@ def _steps(request: Request) -> PerformedSteps:
     return procedures.steps
 
 
-# On the loop of the associations, where the steps live.
-
-
-async def _listed(
-    kept: PerformedSteps, wanted: tuple[str | None, str | None, str | None], limit: int
+def _listed(
+    found: Sequence[PerformedStep], wanted: tuple[str | None, str | None, str | None], limit: int
 ) -> list[dict[str, Any]]:
     status, *of_request = wanted
     told: list[dict[str, Any]] = []
-    for each in kept.all():
+    for each in found:
         if status in (None, each.status) and _is_for(each, *of_request):
             told.append(_told(each))
             if len(told) == limit:
                 break
     return told
+
+
+# On the loop of the associations, where the steps live.
+
+
+async def _all(kept: PerformedSteps) -> Sequence[PerformedStep]:
+    return kept.all()
 
 
 async def _found(kept: PerformedSteps, instance: str) -> dict[str, Any]:

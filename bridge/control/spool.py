@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from bridge.control.house import answer, body_of, house
+from bridge.control.house import answer, body_of, house, tell
 from bridge.spool.entry import Detained
 from bridge.spool.spool import Spool
 from service.dicom.errors import BadRequest, NotFound
@@ -30,6 +30,7 @@ async def detained(request: Request) -> Response:
     """`GET /quarantine/{id}`: the Part-10 file."""
     here, kept = house(request), _spool(request)
     held = await here.dimse.run(_found(kept, request.path_params["id"]))
+    tell(request, (held.study,))
     file = kept.quarantine.file(held)
     if not file.is_file():
         raise NotFound(
@@ -46,13 +47,15 @@ async def detained(request: Request) -> Response:
 async def retry(request: Request) -> Response:
     """`POST /quarantine/{id}/retry`: let the instance wait for the archive once more."""
     await body_of(request, needed=False)
-    await house(request).dimse.run(_retried(_spool(request), request.path_params["id"]))
+    held = await house(request).dimse.run(_retried(_spool(request), request.path_params["id"]))
+    tell(request, (held.study,))
     return Response(status_code=202)
 
 
 async def forget(request: Request) -> Response:
     """`DELETE /quarantine/{id}`: delete the instance for good."""
-    await house(request).dimse.run(_removed(_spool(request), request.path_params["id"]))
+    held = await house(request).dimse.run(_removed(_spool(request), request.path_params["id"]))
+    tell(request, (held.study,))
     return Response(status_code=204)
 
 
@@ -90,12 +93,16 @@ async def _found(kept: Spool, name: str) -> Detained:
     return kept.quarantine.find(name)
 
 
-async def _retried(kept: Spool, name: str) -> None:
+async def _retried(kept: Spool, name: str) -> Detained:
+    held = kept.quarantine.find(name)
     await kept.quarantine.retry(name)
+    return held
 
 
-async def _removed(kept: Spool, name: str) -> None:
+async def _removed(kept: Spool, name: str) -> Detained:
+    held = kept.quarantine.find(name)
     await kept.quarantine.remove(name)
+    return held
 
 
 def _described(held: Detained) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.control.house import JSON, answer, body_of, house
+from bridge.control.house import JSON, answer, body_of, house, tell
 from bridge.procedures import Procedures
 from bridge.worklist.item import Step
 from bridge.worklist.pushed import Pushed, named, pushed_step, require_id
+from service.dicom import performed
 from service.dicom.errors import ArchiveError, BadRequest, NotFound, TooMany
 
 _KINDS = (JSON, "application/dicom+json")
@@ -43,7 +44,9 @@ async def replace(request: Request) -> Response:
 async def item(request: Request) -> Response:
     """`GET /worklist/{id}`: one item."""
     here, identity = house(request), request.path_params["id"]
-    return answer(await here.dimse.run(_found(_procedures(request), _pushed(request), identity)))
+    told = await here.dimse.run(_found(_procedures(request), _pushed(request), identity))
+    _tell(request, told["item"])
+    return answer(told)
 
 
 async def put(request: Request) -> Response:
@@ -52,12 +55,14 @@ async def put(request: Request) -> Response:
     identity = require_id(request.path_params["id"])
     step = pushed_step(await body_of(request, needed=True, kinds=_KINDS))
     added = await here.dimse.run(pushed.put(identity, step))
+    _tell(request, step.dataset())
     return Response(status_code=201 if added else 204)
 
 
 async def remove(request: Request) -> Response:
     """`DELETE /worklist/{id}`: forget an item."""
-    await house(request).dimse.run(_pushed(request).remove(request.path_params["id"]))
+    step = await house(request).dimse.run(_removed(_pushed(request), request.path_params["id"]))
+    _tell(request, step.dataset())
     return Response(status_code=204)
 
 
@@ -70,6 +75,10 @@ def _items(body: list[Any]) -> list[tuple[str, Step]]:
         except ArchiveError as error:
             raise BadRequest(f"Item {number}: {error}") from None
     return items
+
+
+def _tell(request: Request, item: dict[str, Any]) -> None:
+    tell(request, (performed.first(item, performed.STUDY),), performed.first(item, performed.PATIENT_ID))
 
 
 def _procedures(request: Request) -> Procedures:
@@ -99,6 +108,12 @@ async def _listed(
 
 async def _found(procedures: Procedures, pushed: Pushed, identity: str) -> dict[str, Any]:
     return _told(procedures, identity, pushed.find(identity))
+
+
+async def _removed(pushed: Pushed, identity: str) -> Step:
+    step = pushed.find(identity)
+    await pushed.remove(identity)
+    return step
 
 
 def _told(procedures: Procedures, identity: str, step: Step) -> dict[str, Any]:

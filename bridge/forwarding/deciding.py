@@ -59,7 +59,7 @@ async def all_routes(
                     raise HookFailed("it returned a name that is no peer or server")
                 names = rule.to if told is None else told
             except HookFailed as failure:
-                log.warning("hook=%s rule=%s failed: %s", rule.hook, rule.name, failure)
+                log.warning('hook=%s rule="%s" failed="%s"', rule.hook, rule.name, failure)
                 if rule.hook_failure == "hold":
                     raise Undecided(f"The hook {rule.hook} failed: {failure}.") from failure
         _add(found, rule, names, caller, titles)

@@ -26,7 +26,8 @@ class Entry:
 
     `caller` and `routed`, the targets that it goes to already, are of undecided ones. `since` is when it
     came, or was last taken up again; `attempts` are those since then. `failed_at` is 0 while it is still
-    tried. `kept` says that it is on disk: before that it is nobody's promise, and not worked on.
+    tried. `kept` says that it is on disk: before that it is nobody's promise, and not worked on. `rounds`
+    counts the batches after which it was left.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Entry:
     error: str = ""
     failed_at: float = 0.0
     kept: bool = field(default=False)
+    rounds: int = 0
 
     def __post_init__(self) -> None:
         self.since = self.since or self.came_at

@@ -71,9 +71,8 @@ class Forwarding:
         self._rules = tuple(rule for rule in peers.rules if rule.on == "instance")
         self._titles = {peer.name: peer.ae_title for peer in peers}
         self._tags = tags_of(self._rules) | {_STUDY, _SERIES}
-        couriers: dict[str, Courier] = {
-            peer.name: PeerCourier(peer, archive, settings) for peer in peers if self._names(peer.name)
-        }
+        # Also those that no rule names any more: something may wait for them.
+        couriers: dict[str, Courier] = {peer.name: PeerCourier(peer, archive, settings) for peer in peers}
         couriers |= {
             server.name: ServerCourier(server, archive, settings) for server in peers.servers.values()
         }
@@ -97,9 +96,11 @@ class Forwarding:
             decided=self._woken,
         )
 
-    def _names(self, target: str) -> bool:
-        """Whether an instance may go to a peer: a rule says so, or a hook may."""
-        return any(target in rule.to or rule.hook for rule in self._rules)
+    def _is_told(self, target: str, failed: int) -> bool:
+        """Whether a target is told of: a server, or a peer that something goes to or may go to."""
+        named = any(target in rule.to or rule.hook or target == UNDECIDED for rule in self._rules)
+        passing = len(self._ledger.queues[target]) or self._ledger.delivered[target] or failed
+        return bool(named or passing or target in self._settings.peers.servers)
 
     async def start(self) -> None:
         """Go on with what is left of an earlier run. Raises `StateUnavailable` and `SettingError`."""
@@ -187,8 +188,8 @@ class Forwarding:
     def told(self) -> list[dict[str, Any]]:
         """Each target with what waits for it and what has failed; at the end what is not decided."""
         failed = self._ledger.failed_by_target()
-        names = [*self._lanes, UNDECIDED]
-        names += sorted(name for name in failed if name not in names)
+        names = [*(name for name in self._lanes if self._is_told(name, failed[name])), UNDECIDED]
+        names += sorted(name for name in failed if name not in self._ledger.queues)
         return [self._told(name, failed[name]) for name in names]
 
     def failed(self, target: str | None = None) -> list[Entry]:
@@ -213,8 +214,9 @@ class Forwarding:
     async def retry_one(self, name: str) -> None:
         """Try a failed one again; `NotFound`, `BadRequest` if its target is not known any more."""
         entry = self._ledger.failed_one(name)
-        if not await self.retry([entry]):
+        if entry.route.target not in self._ledger.queues:
             raise BadRequest("Its target is not in ISTHMUS_PEERS.")
+        await self.retry([entry])
 
     async def forget(self, entries: Sequence[Entry]) -> None:
         """Give failed ones up. `StoreUnavailable`."""
@@ -223,18 +225,16 @@ class Forwarding:
     def families(self) -> list[Family]:
         """Its numbers, by target."""
         failed = self._ledger.failed_by_target()
-        waiting = [Sample(len(queue), {"target": name or "undecided"}) for name, queue in self._queues()]
-        taken = [Sample(self._ledger.delivered[name], {"target": name}) for name, _ in self._queues() if name]
-        lost = [Sample(failed[name], {"target": name or "undecided"}) for name, _ in self._queues()]
+        every = self._ledger.queues.items()
+        queues = [(name, queue) for name, queue in every if self._is_told(name, failed[name])]
+        waiting = [Sample(len(queue), {"target": name or "undecided"}) for name, queue in queues]
+        taken = [Sample(self._ledger.delivered[name], {"target": name}) for name, _ in queues if name]
+        lost = [Sample(failed[name], {"target": name or "undecided"}) for name, _ in queues]
         return [
             Family("isthmus_forwarded_total", "counter", "Instances that targets have taken.", taken),
             Family("isthmus_forwarding_waiting", "gauge", "Instances that wait to be sent on.", waiting),
             Family("isthmus_forwarding_failed", "gauge", "Instances that could not be sent on.", lost),
         ]
-
-    def _queues(self) -> list[tuple[str, Any]]:
-        every = self._ledger.queues.items()
-        return [(name, queue) for name, queue in every if self._rules or len(queue)]
 
     def _told(self, name: str, failed: int) -> dict[str, Any]:
         queue, lane = self._ledger.queues.get(name), self._lanes.get(name)

@@ -101,7 +101,7 @@ class Hook:
             raise HookFailed(f"its import takes longer than {settings.hook_start_s:g} s") from None
         if "ready" not in told:
             await self._end()
-            raise HookFailed(_failure(told))
+            raise HookFailed("its module has no such function" if "lacks" in told else _failure(told))
         return process
 
     async def _answer(self, process: Process, question: Mapping[str, Any]) -> Mapping[str, Any]:

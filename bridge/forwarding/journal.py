@@ -29,9 +29,9 @@ _DIGITS = 12
 class Journal:
     """The log in one folder; used on one loop, its disk work done on threads of its own.
 
-    `snapshot` tells records that stand for everything appended so far. It must already tell what is being
-    appended: what `append` was called with, though it has not returned. The records are made on a thread,
-    so that those of many do not hold up the loop.
+    `snapshot` tells records that stand for everything appended so far. It must tell what is new from the
+    moment at which `append` is called, and no more of what is over once `append` has returned and its caller
+    had its turn. The records are made on a thread, so that those of many do not hold up the loop.
     """
 
     def __init__(self, folder: Path, snapshot: Callable[[], Iterable[Record]], *, segment_bytes: int) -> None:
@@ -104,6 +104,7 @@ class Journal:
                     if not waiter.done():
                         waiter.set_result(None) if failure is None else waiter.set_exception(failure)
                 if self._size > self._segment_bytes:
+                    await asyncio.sleep(0)  # who waited has to draw its conclusions before the snapshot
                     await self.compact()
         finally:
             self._flushing = None
@@ -124,14 +125,20 @@ class Journal:
     # On threads.
 
     def _write(self, content: bytes) -> None:
-        if self._descriptor < 0:
-            path = self._folder / f"{self._number:0{_DIGITS}}{_LOG}"
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            flush_folder(self._folder)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        os.fdatasync(self._descriptor)
+        path = self._folder / f"{self._number:0{_DIGITS}}{_LOG}"
+        try:
+            if self._descriptor < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._descriptor = os.open(path, flags, 0o600)
+                flush_folder(self._folder)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            os.fdatasync(self._descriptor)
+        except OSError:
+            if not self._size:  # no promise is in it; a disk that stays full is not filled with such files
+                path.unlink(missing_ok=True)
+            raise
         self._size += len(content)
 
     def _write_base(self, number: int, records: Iterable[Record]) -> None:
@@ -163,13 +170,15 @@ class Journal:
             part.unlink()
         base, records = 0, list[Record]()
         for path in reversed(self._files(_BASE)):
-            lines = list(_lines(path))
-            if lines and lines[-1] is not None and lines[-1][:1] == ["end"]:
-                base, records = int(path.stem), [line for line in lines[:-1] if line is not None]
-                if len(records) != lines[-1][1]:
-                    _set_aside(path, lines[-1][1] - len(records))
+            found = [line for line in _lines(path) if line is not None]
+            ended = bool(found) and len(found[-1]) == 2 and found[-1][0] == "end"
+            missing = found.pop()[1] - len(found) if ended else 1
+            # A base has its name once it is whole: one without an end is damaged, and what it has counts.
+            base, records = max(base, int(path.stem)), [*found, *records]
+            if missing:
+                _set_aside(path, missing)
+            if ended:
                 break
-            _set_aside(path, 1)
         for path in self._files(_LOG):
             if int(path.stem) <= base:
                 continue
@@ -209,7 +218,10 @@ def _lines(path: Path) -> Iterator[list[Any] | None]:
 
 def _set_aside(path: Path, count: int) -> None:
     """Keep a copy of a damaged file, which compaction would remove, to be looked at."""
-    log.error("forwarding journal=%s damaged records=%d, a copy is kept beside it", path.name, count)
+    log.error("forwarding journal=%s damaged records=%d, a copy is to be kept beside it", path.name, count)
     kept = path.with_name(path.name + _DAMAGED)
-    if not kept.exists():
-        os.link(path, kept)
+    try:
+        if not kept.exists():
+            os.link(path, kept)
+    except OSError as error:  # what can be read of it counts for more than the copy
+        log.error("forwarding journal=%s cannot be copied: %s", path.name, error.strerror)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from bridge.forwarding.couriers import Courier
 from bridge.forwarding.entry import Entry
@@ -44,7 +44,7 @@ class Lane:
         self._wake = asyncio.Event()
         self._stopping = False
         self._pause_s = 0.0
-        self._not_before = 0.0
+        self._not_before_s = 0.0  # of the monotonic clock, which nobody sets back
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -67,7 +67,7 @@ class Lane:
 
     def hurry(self) -> None:
         """Try at once what waits for another attempt."""
-        self._not_before = self._pause_s = 0.0
+        self._not_before_s = self._pause_s = 0.0
         self._queue.hurry()
         self._wake.set()
 
@@ -75,12 +75,17 @@ class Lane:
     def next_at(self) -> float | None:
         """When something is tried; `None` if nothing waits."""
         ready_at = self._queue.next_at()
-        return None if ready_at is None else max(ready_at, self._not_before)
+        return None if ready_at is None else max(ready_at, time.time() + self._left_alone_s)
+
+    @property
+    def _left_alone_s(self) -> float:
+        """How long the target is left alone from this moment on."""
+        return self._not_before_s - time.monotonic()
 
     async def _run(self) -> None:
         while not self._stopping:
             now = time.time()
-            batch = self._queue.take(now, self._settings.batch) if now >= self._not_before else None
+            batch = self._queue.take(now, self._settings.batch) if self._left_alone_s <= 0 else None
             if batch is None:
                 await self._sleep(now)
             else:
@@ -98,6 +103,8 @@ class Lane:
     async def _carry(self, batch: Batch) -> None:
         begun, route = time.monotonic(), batch.group.route
         by_key = {InstanceKey(one.study, one.series, one.instance): one for one in batch.entries}
+        # Asked before the archive is, too: it may get in between what it did not have when it was asked.
+        awaited = {one.instance for one in batch.entries if self._awaited(one.instance)}
         outcomes = Outcomes()
         self._ledger.begin(batch.entries)
         try:
@@ -110,7 +117,7 @@ class Lane:
             log.exception("forwarding target=%s unexpected error", self._target)
             outcomes.trouble = _UNEXPECTED
         finally:
-            left = self._settle(batch, by_key, outcomes)
+            left = self._settle(batch, by_key, outcomes, awaited)
         log.log(
             logging.WARNING if left or outcomes.failed else logging.INFO,
             "forwarded target=%s study=%s taken=%d refused=%d left=%d waiting=%d seconds=%.2f%s",
@@ -124,14 +131,16 @@ class Lane:
             f" because={self._queue.error!r}" if self._queue.error else "",
         )
 
-    def _settle(self, batch: Batch, by_key: dict[InstanceKey, Entry], outcomes: Outcomes) -> int:
+    def _settle(
+        self, batch: Batch, by_key: dict[InstanceKey, Entry], outcomes: Outcomes, awaited: Collection[str]
+    ) -> int:
         """Note what became of each instance of a batch; how many are left to be tried again."""
         left: list[Entry] = []
         worst = ""
         for key, entry in by_key.items():
             if key in outcomes.taken:
                 continue
-            for_good = self._judge(key, entry, outcomes)
+            for_good = self._judge(key, entry, outcomes, awaited)
             worst = entry.error or worst
             if for_good:
                 self._ledger.fail(entry, entry.error)
@@ -151,14 +160,14 @@ class Lane:
         self._pause_s = (
             min(max(2 * self._pause_s, self._settings.retry_delay_s), self._longest) if useless else 0
         )
-        self._not_before = time.time() + self._pause_s * random.uniform(0.5, 1.0)
+        self._not_before_s = time.monotonic() + self._pause_s * random.uniform(0.5, 1.0)
         return len(left)
 
-    def _judge(self, key: InstanceKey, entry: Entry, outcomes: Outcomes) -> bool:
+    def _judge(self, key: InstanceKey, entry: Entry, outcomes: Outcomes, awaited: Collection[str]) -> bool:
         """Note why an instance was not taken, and whether that is for good."""
         failed = outcomes.failed.get(key)
         missing = key in outcomes.missing
-        if missing and self._awaited(entry.instance):
+        if missing and (entry.instance in awaited or self._awaited(entry.instance)):
             entry.error = _AWAITED
             return False
         if failed is None and not missing:

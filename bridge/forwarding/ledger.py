@@ -48,6 +48,7 @@ class Ledger:
                 log.error("forwarding record=%s means nothing", record[:2])
         self._numbers = itertools.count(self._highest + 1)
         for entry in entries.values():
+            entry.came_at = min(entry.came_at, time.time())  # the clock may have been set back meanwhile
             if entry.failed_at:
                 self._failed[entry.number] = entry
             elif entry.route.target not in self.queues:
@@ -180,8 +181,9 @@ class Ledger:
         again = [one for one in entries if one.number in self._failed and one.route.target in self.queues]
         now = time.time()
         await self._written([["retry", now, *(entry.number for entry in again)]])
+        # Without those that somebody else has taken up, or given up, meanwhile.
+        again = [entry for entry in again if self._failed.pop(entry.number, None)]
         for entry in again:
-            self._failed.pop(entry.number, None)
             entry.failed_at, entry.attempts, entry.since, entry.kept = 0.0, 0, now, True
             queue = self.queues[entry.route.target]
             if queue.find(entry.route, entry.study, *entry.key) is None:

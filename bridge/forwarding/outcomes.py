@@ -20,10 +20,10 @@ _FOR_GOOD = frozenset(
 # HTTP statuses that refuse what was sent, not the moment or the sender.
 _REFUSALS = frozenset((400, 406, 409, 413, 415, 422))
 _MEANING = {
-    statuses.DUPLICATE_INSTANCE: " (it has other content under this UID)",
-    statuses.CLASS_UNSUPPORTED: " (it does not take this class)",
-    statuses.NOT_AUTHORIZED: " (it does not allow this to the bridge)",
-    statuses.OUT_OF_RESOURCES: " (it is out of resources)",
+    statuses.DUPLICATE_INSTANCE: ": it has other content under this UID",
+    statuses.CLASS_UNSUPPORTED: ": it does not take this class",
+    statuses.NOT_AUTHORIZED: ": it does not allow this to the bridge",
+    statuses.OUT_OF_RESOURCES: ": it is out of resources",
 }
 
 

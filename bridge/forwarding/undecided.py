@@ -121,12 +121,13 @@ class Deciding:
 
     async def _decided(self, entry: Entry) -> bool:
         """Decide on an instance; whether it is not undecided any more."""
+        waits = self._awaited(entry.instance)  # before the archive is asked, which may get it in between
         try:
             key, routes = await self._routes(entry)
             await self._ledger.route(entry, key, routes)
             self._decided_on(routes)
         except NotFound as error:
-            waits = self._awaited(entry.instance)
+            waits = waits or self._awaited(entry.instance)
             entry.attempts += not waits
             entry.error = str(error)
             last = not waits and entry.attempts >= self._settings.missing_tries

@@ -37,11 +37,12 @@ def main() -> int:
         answers.flush()
 
     try:
-        decide = getattr(importlib.import_module(module), function)
-        if not callable(decide):
-            raise TypeError
+        decide = getattr(importlib.import_module(module), function, None)
     except BaseException as error:
         answer({"failed": place_of(error)})
+        return 1
+    if not callable(decide):
+        answer({"lacks": function})
         return 1
     answer({"ready": True})
     for line in requests:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import orjson
 
 from bridge import scu
-from bridge.mpps.step import CREATE, Delivery, PerformedStep, StepMessage
+from bridge.mpps.step import CREATE, PerformedStep, StepMessage
 from bridge.mpps.steps import PerformedSteps
 from bridge.peers import Peer
 from bridge.scu import Outcome, Proposal
@@ -162,17 +162,16 @@ class _Lane:
             step = self._steps.find(instance)
             if not step.owed(peer.name):
                 return
-            delivery = step.deliveries[peer.name]
-            message = step.messages[delivery.sent]
+            message = step.messages[step.deliveries[peer.name].sent]
             outcome = await self._sent(step, message, peer, association, context)
             if _taken(message, outcome):
-                await self._steps.note_delivery(instance, peer.name, message, None)
+                await self._steps.note_delivery(instance, peer.name, message)
                 log.info("mpps=%s %s taken by peer=%s", instance, message.operation, peer.name)
                 continue
             if outcome.status in _LATER or outcome.status >> 12 == 0xA:
                 raise _NotTaken(f"it answers {outcome.status:04X}")
             why = f"it answers {outcome.status:04X}"
-            await self._fail(step, message, delivery, why)
+            await self._fail(step, message, why)
             return
 
     async def _sent(
@@ -195,21 +194,18 @@ class _Lane:
     async def _give_up_old_ones(self) -> None:
         oldest = time.time() - self._settings.mpps.forward_s
         for step in self._owed():
-            delivery = step.deliveries[self._name]
-            message = step.messages[delivery.sent]
+            message = step.messages[step.deliveries[self._name].sent]
             if message.at < oldest:
-                await self._fail(step, message, delivery, "it did not take it in time")
+                await self._fail(step, message, "it did not take it in time")
 
     async def _give_up(self, why: str) -> str:
         for step in self._owed():
-            delivery = step.deliveries[self._name]
-            await self._fail(step, step.messages[delivery.sent], delivery, why)
+            await self._fail(step, step.messages[step.deliveries[self._name].sent], why)
         return ""
 
-    async def _fail(self, step: PerformedStep, message: StepMessage, delivery: Delivery, why: str) -> None:
+    async def _fail(self, step: PerformedStep, message: StepMessage, why: str) -> None:
         """Send nothing more about a step: what follows would mean nothing without this."""
-        failed = Delivery(delivery.sent, why)
-        await self._steps.note_delivery(step.instance, self._name, message, failed)
+        await self._steps.note_delivery(step.instance, self._name, message, failed=why)
         log.error("mpps=%s not passed on to peer=%s: %s", step.instance, self._name, why)
 
 

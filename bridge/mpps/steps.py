@@ -115,13 +115,13 @@ class PerformedSteps:
         return await self._changes.make(self._change(instance, change, caller, charset, strict))
 
     async def note_delivery(
-        self, instance: str, peer: str, message: StepMessage, delivery: Delivery | None
+        self, instance: str, peer: str, message: StepMessage, *, failed: str = ""
     ) -> None:
-        """Keep what became of the next message for a peer: `None` if it was taken.
+        """Keep what became of the next message for a peer: it was taken, or `failed` says why it ends there.
 
-        Nothing changes if another one is next by then, as one that was added to it. `StateUnavailable`.
+        Nothing changes if another one is next by then, as one that was added to it. `StoreUnavailable`.
         """
-        await self._changes.make(self._note_delivery(instance, peer, message, delivery))
+        await self._changes.make(self._note_delivery(instance, peer, message, failed))
 
     async def try_again(self, instance: str) -> PerformedStep:
         """Pass on what was given up; the step. `NotFound`, `StoreUnavailable`."""
@@ -164,14 +164,14 @@ class PerformedSteps:
         log.info("mpps=%s changed status=%r", instance, new.status)
         return settled
 
-    async def _note_delivery(
-        self, instance: str, peer: str, message: StepMessage, delivery: Delivery | None
-    ) -> None:
+    async def _note_delivery(self, instance: str, peer: str, message: StepMessage, failed: str) -> None:
         step = self._steps.get(instance)
         state = step.deliveries.get(peer) if step is not None else None
         if step is None or state is None or not step.owed(peer) or step.messages[state.sent] is not message:
             return
-        await self._keep(step.delivered(peer, delivery or Delivery(state.sent + 1)), notify=False)
+        # Counted from what is kept: while the peer was asked, others may have done with messages before it.
+        delivery = Delivery(state.sent, failed) if failed else Delivery(state.sent + 1)
+        await self._keep(step.delivered(peer, delivery), notify=False)
 
     async def _try_again(self, instance: str) -> PerformedStep:
         step = self.find(instance)

@@ -158,7 +158,12 @@ class Listener:
             return refused
         if settings.peers.impostor(association.calling, association.certificate):
             shown = association.certificate or "none"
-            log.warning("peer=%s calling=%r certificate=%s", association.peer[0], association.calling, shown)
+            log.warning(
+                "peer=%s calling=%r certificate=%s rejected: its title has another fingerprint, or none",
+                association.peer[0],
+                association.calling,
+                shown,
+            )
             return CALLING_AE_UNKNOWN
         peer = self._known(association)
         longest = settings.limits.pdata_bytes

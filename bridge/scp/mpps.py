@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge import statuses
+from bridge import noting, statuses
 from bridge.forwarding.rules import Caller
 from bridge.mpps.forwarding import PERFORMED
+from bridge.mpps.step import scheduled_of
 from bridge.mpps.steps import NoLongerUpdated, PerformedSteps
 from bridge.peers import Peer
 from bridge.settings import BridgeSettings
@@ -115,12 +116,14 @@ class Mpps:
             return _Answered(statuses.step_status(error), data=content, comment=str(error))
 
     async def _created(self, asked: _Asked, host: str) -> _Answered:
+        _note(asked.attributes)
         performed.check_creation(asked.attributes, strict=asked.strict)
         charset = asked.charset.terms
         await self._steps.create(asked.instance, asked.attributes, asked.caller, host, charset)
         return _Answered(statuses.SUCCESS, {Tag.AFFECTED_SOP_INSTANCE: asked.instance})
 
     async def _changed(self, asked: _Asked, host: str) -> _Answered:
+        _note(self._steps.find(asked.instance).attributes())
         charset = asked.charset.terms
         try:
             settled = await self._steps.change(
@@ -138,6 +141,7 @@ class Mpps:
         """The attributes that are asked for, all where none are named (PS3.7 10.1.2)."""
         step = self._steps.find(message.command.text(Tag.REQUESTED_SOP_INSTANCE))
         attributes = step.attributes()
+        _note(attributes)
         named_tags = [f"{tag:08X}" for tag in message.command.tags(Tag.ATTRIBUTES)]
         absent = [tag for tag in named_tags if tag not in attributes]
         told = {tag: attributes[tag] for tag in named_tags if tag in attributes} if named_tags else attributes
@@ -166,6 +170,13 @@ class Mpps:
         kept = {tag: each for tag, each in document.items() if tag != performed.CHARACTER_SET}
         strict = peer is not None and peer.strict
         return _Asked(instance, kept, repertoire(numbers), _caller(association, peer), strict)
+
+
+def _note(step: dict[str, Any]) -> None:
+    """Let the audit trail be told of whom a step is, and of which studies."""
+    noting.note_about(
+        (study for study, _, _ in scheduled_of(step)), performed.first(step, performed.PATIENT_ID)
+    )
 
 
 def _choose(proposed: Sequence[str], peer_serves: bool) -> str | None:

@@ -73,7 +73,11 @@ class Draft:
             assert self._part is not None
             if await self._is_kept(self._part, lanes.of(entry.instance)):
                 return
-            await self._folder.done(self._folder.promise, self._part, entry)
+            try:
+                await self._folder.done(self._folder.promise, self._part, entry)
+            except NoRoom:
+                self._space.written(failed=True)
+                raise
             self._part, self._taken_bytes = None, 0
             self._space.count(1)
             lanes.add(entry)

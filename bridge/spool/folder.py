@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bridge.spool.entry import PART_SUFFIX, Detained, Entry, read_detained, read_entry
-from bridge.state import StateUnavailable, flush_folder, make_folder
+from bridge.state import StateUnavailable, flush_folder, for_us_alone, make_folder
 
 log = logging.getLogger("isthmus.spool")
 
@@ -87,7 +87,7 @@ class Folder:
         """A file to write to that promises nothing; `NoRoom`."""
         path = self._spool / f"{next(self._parts)}{PART_SUFFIX}"
         try:
-            return Part(path, path.open("xb", buffering=0))
+            return Part(path, open(path, "xb", buffering=0, opener=for_us_alone))
         except OSError as cause:
             raise NoRoom(cause.strerror or "") from cause
 

@@ -20,6 +20,8 @@ from service.dicom.errors import ArchiveError
 
 log = logging.getLogger("isthmus.spool")
 
+_DISK = "the disk of the bridge fails"
+
 
 class Forwarder:
     """Sends on what waits in `lanes`.
@@ -106,14 +108,15 @@ class Forwarder:
             return
         except Unreadable as error:
             log.error("instance=%s: its file cannot be read: %s", entry.instance, error)
-            found = Verdict(Fate.REFUSED, statuses.PROCESSING_FAILURE)
+            self._reach.failed(_DISK, begun=begun)
+            found = Verdict(Fate.DOUBTFUL, statuses.PROCESSING_FAILURE)
         else:
             if found.fate in (Fate.STORED, Fate.REFUSED):
                 self._reach.answered()
             else:
                 self._reach.failed(found.because, begun=begun)
         if found.fate is Fate.STORED:
-            await self._folder.done(self._folder.remove, entry, durably=False)
+            await self._remove(entry)
             self.taken += 1
             self.forwarded += 1
             self._forget(entry)
@@ -143,7 +146,7 @@ class Forwarder:
             held = await self.quarantine.take(entry, http=found.http, reason=found.status)
         except OSError as error:
             log.error("instance=%s cannot be put into quarantine: %s", entry.instance, error.strerror)
-            self._reach.failed("the disk of the bridge fails", begun=asyncio.get_running_loop().time())
+            self._reach.failed(_DISK, begun=asyncio.get_running_loop().time())
             return
         self.detained += 1
         log.error(
@@ -153,6 +156,13 @@ class Forwarder:
             found.status,
             held.id,
         )
+
+    async def _remove(self, entry: Entry) -> None:
+        """Delete the file of an instance that the archive has; what stays is sent again after a restart."""
+        try:
+            await self._folder.done(self._folder.remove, entry, durably=False)
+        except OSError as error:
+            log.error("instance=%s forwarded, its file cannot be deleted: %s", entry.instance, error.strerror)
 
     def _forget(self, entry: Entry) -> None:
         self._lanes.remove(entry)

@@ -1,6 +1,7 @@
 """Instances that the archive refused after they had been acknowledged: kept until somebody decides."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from bridge.spool.folder import Folder
 from bridge.spool.lanes import Lanes
 from bridge.spool.space import Space
 from service.dicom.errors import NotFound, StoreUnavailable
+
+log = logging.getLogger("isthmus.spool")
 
 
 class Quarantine:
@@ -81,7 +84,7 @@ class Quarantine:
     async def _retry(self, held: Detained) -> None:
         entry = held.entry()
         await self._changed(held, self._folder.move, held, entry)
-        self._lanes.add(entry)
+        self._lanes.add(entry)  # at once: at no time it is neither here nor there
         self._on_retry()
 
     async def _remove(self, held: Detained) -> None:
@@ -92,13 +95,18 @@ class Quarantine:
     async def _changed[**P](
         self, held: Detained, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Do `work`, of two who want it one; afterwards the instance is not here."""
-        self._forget(held)
+        """Do `work`, of two who want it one; afterwards the instance is not here.
+
+        As long as it is being done, nobody finds it by its id, but it is held.
+        """
+        del self._held[held.id]
         try:
             await self._folder.done(work, *args, **kwargs)
         except OSError as cause:
-            self._add(held)
+            self._held[held.id] = held
+            log.error("instance=%s stays in quarantine: %s", held.instance, cause.strerror)
             raise StoreUnavailable("The disk of the bridge does not do it; see its log.") from cause
+        self._forget(held)
 
     def _add(self, held: Detained) -> None:
         self._held[held.id] = held
@@ -106,7 +114,6 @@ class Quarantine:
         self.bytes += held.size_bytes
 
     def _forget(self, held: Detained) -> None:
-        del self._held[held.id]
         self.bytes -= held.size_bytes
         self._by_instance[held.instance] -= 1
         if not self._by_instance[held.instance]:

@@ -120,6 +120,10 @@ class Spool:
         """Return when no instance with this SOP Instance UID waits for the archive."""
         await self.lanes.gone(instance)
 
+    def awaits(self, instance: str) -> bool:
+        """Whether an instance with this SOP Instance UID waits for the archive."""
+        return bool(self.lanes.of(instance))
+
     def detains(self, instance: str) -> bool:
         """Whether an instance with this SOP Instance UID was acknowledged, and refused by the archive."""
         return self.quarantine.holds(instance)

@@ -9,7 +9,8 @@ from service.dicom.errors import ArchiveError, UpstreamTimeout
 
 _LOGIN = frozenset((401, 403, 407))
 # Nothing of ours is there, or not at this time: 503 and 507 are said of the server, not of an instance.
-_AWAY = frozenset((404, 408, 410, 425, 429, 503, 507))
+_NOWHERE = frozenset((404, 410))
+_AWAY = frozenset((408, 425, 429, 503, 507))
 _WORDS = frozenset((200, 202))  # successes that tell what became of each instance (PS3.18 10.5.3)
 _TOO_LARGE = 413
 
@@ -46,6 +47,9 @@ def of_answer(answer: HttpAnswer, *, acknowledged: bool) -> Verdict:
         return Verdict(Fate.STORED, status, http)
     if http in _LOGIN:
         because = f"it answers {http}: it does not know the bridge, see ISTHMUS_ARCHIVE_TOKEN_FILE"
+        return Verdict(Fate.LATER, status, http, because)
+    if http in _NOWHERE:
+        because = f"it answers {http}: nobody stores there, see ISTHMUS_ARCHIVE_URL"
         return Verdict(Fate.LATER, status, http, because)
     if http in _AWAY or (http < 400 and not (http in _WORDS and statuses.says_what_became(answer.body))):
         return Verdict(Fate.LATER, status, http, f"it answers {http}")

@@ -7,7 +7,6 @@ add, and `scheduled_at` the moment at which the step starts.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +15,7 @@ import orjson
 from bridge.worklist.item import Step, step_from, steps_of_json
 from service.dicom.attributes import find_tag
 from service.dicom.errors import BadRequest, TooLarge
+from service.dicom.values import comparable
 from service.dicom.worklist import START_DATE, START_TIME, STEPS, step_of
 
 ITEM, SCHEDULED_AT, START_COLUMN = "item", "scheduledat", "scheduledprocedurestepstartdate"
@@ -41,7 +41,12 @@ OF_REQUEST = (
 )
 _MOST_TEXT = 10_240  # characters of a value, as many as the longest of LT
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ].*)?", re.DOTALL)
-_TIME = re.compile(r"(?:\d{4}-\d\d-\d\d[T ])?(\d\d):?(\d\d)(?::?(\d\d(?:\.\d{1,6})?))?.*", re.DOTALL)
+_TIME = re.compile(
+    r"(?:\d{4}-?\d\d-?\d\d[T ]+)?(\d\d):?(\d\d)(?::?(\d\d(?:\.\d{1,6})?)\d*)?"
+    r" *(?:Z|[+-]\d\d(?::?\d\d){0,2})?"
+)
+_DAY_ALONE = re.compile(r"\d{4}-?\d\d-?\d\d")
+_STARTS = frozenset((START_DATE, START_TIME))
 
 
 def _named(keywords: Sequence[str]) -> Mapping[str, tuple[int, str]]:
@@ -106,8 +111,15 @@ def _elements(table: Mapping[str, tuple[int, str]], values: Mapping[str, Any]) -
 
 
 def _element(tag: int, vr: str, value: Any) -> dict[str, Any]:
-    """The member of DICOM JSON, none where there is no value."""
+    """The member of DICOM JSON, none where there is no value.
+
+    `BadRequest` if nobody can say when a step starts; other dates and times that are none have no value.
+    """
     text = _text(vr, value)
+    if text is None and tag in _STARTS:
+        kind = "date" if vr == "DA" else "time"
+        raise BadRequest(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is no {kind} that can be read.")
+    text = text or ""
     if len(text) > _MOST_TEXT:
         raise TooLarge(f"A value of ({tag >> 16:04X},{tag & 0xFFFF:04X}) is too long.")
     if not text:
@@ -125,20 +137,21 @@ def _name(text: str) -> dict[str, str] | None:
     return {key: each for key, each in zip(groups, text.split("="), strict=False) if each} or None
 
 
-def _text(vr: str, value: Any) -> str:
-    """A value as text of its VR; dates and times from those of the database, or from what ISO 8601 writes."""
-    if vr == "DA":
-        if isinstance(value, date):  # a moment is one too
-            return value.strftime("%Y%m%d")
-        found = _DATE.fullmatch(str(value).strip())
-        return "".join(found.groups()) if found else str(value).strip()
-    if vr == "TM":
-        if isinstance(value, datetime | time):
-            return value.strftime("%H%M%S")
-        if isinstance(value, date):
-            return ""
-        found = _TIME.fullmatch(str(value).strip())
-        return "".join(part or "" for part in found.groups()) if found else ""
-    if isinstance(value, Decimal | float):
-        return f"{value:.10g}"
-    return str(value).replace("\0", "").strip()
+def _text(vr: str, value: Any) -> str | None:
+    """A value as text of its VR, `None` if it is none.
+
+    Dates and times are taken from what ISO 8601 writes, and from DICOM's own form.
+    """
+    if isinstance(value, bytes):  # a BLOB, or text of a database that knows no character set
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise BadRequest("A value is no text in UTF-8.") from None
+    text = f"{value:.10g}" if isinstance(value, Decimal | float) else str(value).replace("\0", "").strip()
+    if not text or vr not in ("DA", "TM"):
+        return text
+    if vr == "TM" and _DAY_ALONE.fullmatch(text):
+        return ""
+    found = (_DATE if vr == "DA" else _TIME).fullmatch(text)
+    told = "".join(part or "" for part in found.groups()) if found else ""
+    return told if comparable(vr, told) is not None else None

@@ -37,6 +37,8 @@ class Files:
     cannot be read is passed over, and logged once by its name.
     """
 
+    at_hand = True
+
     def __init__(self, folder: Path, settings: WorklistSettings) -> None:
         self._folder = folder
         self._settings = settings
@@ -64,7 +66,7 @@ class Files:
     async def close(self) -> None:
         """Wait for the look that is being taken."""
         if self._looking is not None:
-            await asyncio.gather(self._looking, return_exceptions=True)
+            await asyncio.wait((self._looking,), timeout=self._settings.wait_s)
 
     async def _refresh(self) -> None:
         """Look at the folder, together with whoever else asks at the moment."""
@@ -72,8 +74,13 @@ class Files:
             if time.monotonic() - self._looked_s < self._settings.refresh_s:
                 return
             self._begin()
-        if self._looking is not None:
-            await asyncio.shield(self._looking)
+        if self._looking is None:
+            return
+        try:
+            async with asyncio.timeout(self._settings.look_s):
+                await asyncio.shield(self._looking)
+        except TimeoutError:
+            raise StoreUnavailable("The folder of the worklist does not answer in time.") from None
 
     def _begin(self) -> None:
         self._looking = asyncio.get_running_loop().create_task(self._look())
@@ -100,7 +107,7 @@ class Files:
         if len(names) > self._settings.files:
             raise TooMany(f"The folder of the worklist has more than {self._settings.files} files.")
         found: dict[str, _File] = {}
-        steps = self._told = 0
+        steps = held_bytes = self._told = 0
         for name in names:
             file = self._read(name, known.get(name))
             if file is None:
@@ -108,6 +115,9 @@ class Files:
             steps += len(file.steps)
             if steps > self._settings.steps:
                 raise TooMany(f"The folder of the worklist has more than {self._settings.steps} steps.")
+            held_bytes += sum(len(step.document) for step in file.steps)
+            if held_bytes > self._settings.held_bytes:
+                raise TooMany(f"The folder of the worklist has more than {self._settings.held_bytes} bytes.")
             found[name] = file
         return found
 

@@ -55,6 +55,8 @@ def require_id(text: str) -> str:
 class Pushed:
     """The items by their ids; they outlast the program in `shelf`."""
 
+    at_hand = True
+
     def __init__(self, shelf: Shelf, settings: WorklistSettings) -> None:
         self._shelf = shelf
         self._settings = settings
@@ -77,6 +79,8 @@ class Pushed:
                 self._generation, self._items = _read_list(whole)
             except (ArchiveError, KeyError, TypeError, ValueError):
                 await self._shelf.set_aside(_LIST)
+        # Changes of a later list than there is: that one is damaged, but they are not.
+        self._generation = max([self._generation, *map(_generation, records.values())])
         for name, record in records.items():
             await self._apply(name, record)
 
@@ -108,15 +112,15 @@ class Pushed:
         found = dict(items)
         if len(found) != len(items):
             raise BadRequest("Two items are the same Scheduled Procedure Step ID of the same study.")
-        self._require_room(len(found))
+        self._require_room(found)
         if found != self._items:
             await self._changes.make(self._write(found))
 
     async def put(self, identity: str, step: Step) -> bool:
         """Add or replace an item, durably; whether it is there anew. Raises what `replace` does."""
         added = identity not in self._items
-        self._require_room(len(self._items) + added)
         if self._items.get(identity) != step:
+            self._require_room(_with(self._items, identity, step))
             await self._changes.make(self._change(identity, step))
         return added
 
@@ -135,9 +139,11 @@ class Pushed:
         """Wait for the changes that are being made."""
         await self._changes.end()
 
-    def _require_room(self, count: int) -> None:
-        if count > self._settings.items:
+    def _require_room(self, items: Mapping[str, Step]) -> None:
+        if len(items) > self._settings.items:
             raise TooMany(f"The worklist may have {self._settings.items} items.")
+        if sum(len(step.document) for step in items.values()) > self._settings.held_bytes:
+            raise TooMany(f"The items of the worklist may have {self._settings.held_bytes} bytes together.")
 
     def _note(self, identity: str, step: Step | None) -> None:
         if step is None:
@@ -202,6 +208,12 @@ def _read_change(record: Mapping[str, Any]) -> tuple[int, str, Step | None]:
         raise ValueError("no record of a worklist")
     text = record["item"]
     return int(record["generation"]), require_id(record["id"]), None if text is None else _kept_step(text)
+
+
+def _generation(record: Mapping[str, Any]) -> int:
+    """The generation of the list that a record changes, 0 if it tells none."""
+    found = record.get("generation")
+    return found if isinstance(found, int) else 0
 
 
 def _kept_step(text: str) -> Step:

@@ -22,11 +22,15 @@ class WorklistSettings:
     """Single items that change before the list is written anew."""
     steps: int = 100_000
     """In a folder, or in the answer of a database."""
+    held_bytes: int = 256 << 20
+    """In all items that are pushed, or in all steps of a folder."""
     files: int = 50_000
     """In a folder."""
     file_bytes: int = 16 << 20
     refresh_s: float = 1.0
     """Between two looks at a folder."""
+    look_s: float = 60.0
+    """For one such look, before a query that waits for it fails."""
     statement_s: float = 20.0
     """For each part of a database's answer."""
     connections: int = 4

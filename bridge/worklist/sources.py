@@ -15,6 +15,9 @@ type Days = tuple[str, str] | None
 class Source(Protocol):
     """Somewhere that scheduled procedure steps come from."""
 
+    at_hand: bool
+    """Whether all steps are in memory, so that those of other days cost next to nothing."""
+
     async def start(self) -> None:
         """Make ready, as far as nobody has to wait for it. May raise `StateUnavailable`."""
         ...

@@ -19,6 +19,7 @@ import apsw
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.string import TextLoader
 
 from bridge.worklist.columns import SCHEDULED_AT, START_COLUMN, has_steps, plain, steps_of_row, unknown
 from bridge.worklist.item import Step
@@ -31,6 +32,7 @@ log = logging.getLogger("isthmus.worklist")
 
 _LOOK = 10_000  # steps of SQLite's virtual machine between two looks at the clock
 _MOMENTS = frozenset((1082, 1114, 1184))  # types of PostgreSQL: date, timestamp without and with time zone
+_TIMES = frozenset((1083, 1266))  # time without and with time zone
 _DEFAULTS = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -39,6 +41,9 @@ _DEFAULTS = {
     "tcp_user_timeout": "20000",
     "application_name": "isthmus",
 }
+
+
+_NUMBER = "number"  # how a date is compared in SQLite with those that are numbers
 
 
 class _Rows(Protocol):
@@ -61,6 +66,8 @@ class _Rows(Protocol):
 
 class View:
     """The rows of a view as steps, in the order in which the database gives them."""
+
+    at_hand = False
 
     def __init__(self, location: Location, settings: WorklistSettings) -> None:
         self._location = location
@@ -110,10 +117,11 @@ class View:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            rows.interrupt()
-            await asyncio.wait((work,))
+            # Not on the loop: a database that has gone is waited for.
+            interrupting = asyncio.get_running_loop().run_in_executor(None, rows.interrupt)
+            await asyncio.wait((work, interrupting))
             raise
-        except (apsw.Error, psycopg.Error) as error:
+        except (apsw.Error, psycopg.Error, UnicodeError) as error:
             reason = str(error).strip().partition("\n")[0]
             log.error("worklist database: %s: %s", type(error).__name__, reason)
             raise IndexUnavailable(
@@ -186,7 +194,7 @@ class _SqliteRows:
         self.columns = [str(name) for (name,) in known]
         if not self.columns:
             raise apsw.SQLError(f"no such view: {self._location.view}")
-        condition, bound = _as_texts(self.columns, self._days, mark="?", collated="")
+        condition, bound = _as_texts(self.columns, self._days, mark="?", collated="", numbers=True)
         named = ".".join(f'"{part}"' for part in self._location.view.split("."))
         return connection.execute(f"SELECT * FROM {named}{condition}", bound)
 
@@ -229,6 +237,9 @@ class _PostgresRows:
         connection = psycopg.Connection[tuple[Any, ...]].connect(**parameters)
         self._connection = connection
         connection.read_only = True
+        for kind in _MOMENTS | _TIMES:  # as text: Python has neither `infinity` nor 24:00 nor years before 1
+            connection.adapters.register_loader(kind, TextLoader)
+        connection.execute("SET LOCAL datestyle = ISO")
         limit = max(int(self._settings.statement_s * 1000), 1)
         connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(limit))
         view = sql.Identifier(*self._location.view.split("."))
@@ -263,9 +274,12 @@ def _of_days(
     return sql.SQL(" WHERE ") + joined, [value for _, value in conditions]
 
 
-def _as_texts(columns: Sequence[str], days: Days, *, mark: str, collated: str) -> tuple[str, list[Any]]:
+def _as_texts(
+    columns: Sequence[str], days: Days, *, mark: str, collated: str, numbers: bool = False
+) -> tuple[str, list[Any]]:
     """The same where moments are text, `2024-01-31T10:00` or `20240131`; neither is found for the other.
 
+    With `numbers`, they may be whole numbers too, 20240131, which are less than any text in SQLite.
     The name of the column is one of those that mean something here, so it needs no quoting but for its case.
     """
     column = _dated(columns)
@@ -274,12 +288,14 @@ def _as_texts(columns: Sequence[str], days: Days, *, mark: str, collated: str) -
     first, last = _date(days[0]), _date(days[1], after=1)
     ways: list[str] = []
     bound: list[Any] = []
-    for form in ("%Y-%m-%d", "%Y%m%d"):
+    for form in ("%Y-%m-%d", "%Y%m%d", *([_NUMBER] if numbers else [])):
         parts = []
         for sign, value in ((">=", first), ("<", last)):
             if value is not None:
                 parts.append(f'"{column}"{collated} {sign} {mark}')
-                bound.append(value.strftime(form))
+                bound.append(int(value.strftime("%Y%m%d")) if form is _NUMBER else value.strftime(form))
+        if parts and form is _NUMBER:
+            parts.append(f"typeof(\"{column}\") = 'integer'")
         if parts:
             ways.append(f"({' AND '.join(parts)})")
     return (f" WHERE {' OR '.join(ways)}" if ways else ""), bound

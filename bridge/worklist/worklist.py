@@ -43,13 +43,15 @@ class Worklist:
         """
         told: set[tuple[str, str]] = set()
         for source in self._sources:
-            async with aclosing(source.steps(query.days)) as batches:
+            # A step that was put off must not be told as a later source still has it, for its day of before.
+            all_days = source.at_hand and source is not self._sources[-1]
+            async with aclosing(source.steps(None if all_days else query.days)) as batches:
                 async for batch in batches:
                     for begin in range(0, len(batch), _AT_ONCE):
                         some = batch[begin : begin + _AT_ONCE]
                         if len(self._sources) > 1:
                             some = _untold(some, told)
-                        yield self._kept(some, query)
+                        yield self._kept([one for one in some if one.may_be_within(query.days)], query)
                         await asyncio.sleep(0)
 
     async def close(self) -> None:

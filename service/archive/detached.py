@@ -21,7 +21,9 @@ _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 # The slot is in no text of a document, so that this is found in BulkDataURIs and nowhere else.
 _URI = re.compile(BASE_SLOT + rb'(/[^"]*)/bulkdata/([^"]*)"')
 # What a page of ours would run or be drawn by, were it told to load it from where it comes from itself.
-_RUNS = re.compile(r"(?:application|text)/(?:x-)?(?:javascript[0-9.]*|ecmascript|jscript|livescript)|text/css")
+_RUNS = re.compile(
+    r"(?:application|text)/(?:x-)?(?:javascript[0-9.]*|ecmascript|jscript|livescript)|text/css"
+)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,62}")
 
 

@@ -70,14 +70,15 @@ class Event:
         """What events have in common that may become one."""
         same = (self.what, self.action, self.participants, self.outcome, self.outcome_text, self.types)
         told = tuple(sorted(self.details.items()))
-        return (*same, tuple(sorted(self.studies)), self.patients, told, _root(self.request))
+        return (*same, tuple(sorted(self.studies)), self.patients, told, _association(self.request))
 
     def joined(self, other: "Event") -> "Event":
         """This event and a later one that is like it, as one."""
         studies = {
             study: added(counts, other.studies.get(study, {})) for study, counts in self.studies.items()
         }
-        request = self.request if self.request == other.request else _root(self.request)
+        request = self.request if self.request == other.request else _association(self.request)
+        request = request or self.request
         return replace(self, studies=studies, requests=self.requests + other.requests, request=request)
 
     def parts(self) -> Iterator["Event"]:
@@ -94,6 +95,7 @@ def added(counts: Counts, more: Counts) -> Counts:
     return {uid: counts.get(uid, 0) + more.get(uid, 0) for uid in (*counts, *more)}
 
 
-def _root(request: str) -> str:
-    """The id of the association that a request was made for: what stands before the number of its message."""
-    return request.partition(".")[0]
+def _association(request: str) -> str:
+    """The id of the association that a request was made for, if it was for one: `ID.NUMBER`."""
+    association, dot, _ = request.partition(".")
+    return association if dot else ""

@@ -1,10 +1,12 @@
 """Where audit events go (ISTHMUS_AUDIT): standard output, a file, or a syslog collector."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -19,6 +21,7 @@ _TRANSPORTS = {"syslog": ("udp", 514), "syslog+tcp": ("tcp", 601), "syslog+tls":
 _FILES = {"ca": "ca_file", "cert": "certificate_file", "key": "key_file"}
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _MODE = 0o640
+_NO_DISK = frozenset((errno.EINVAL, errno.EROFS, errno.ENOTSUP))  # what a pipe or a terminal says to a sync
 
 
 class Sink(Protocol):
@@ -40,7 +43,8 @@ class _Appender:
         self._torn = False
 
     def append(self, descriptor: int, lines: bytes) -> None:
-        if self._torn:
+        torn = _is_torn(descriptor)
+        if self._torn if torn is None else torn:
             lines = b"\n" + lines
         written = 0
         try:
@@ -70,8 +74,9 @@ class StandardOutput:
 class FileSink:
     """A line of JSON for each event at the end of a file, which several processes may share.
 
-    Whole lines are appended at once. A file that was moved away or deleted is made anew, so that whatever
-    rotates it need not tell anybody.
+    Whole lines are appended at once, by one process at a time: what one of them could write only in part, to
+    a full disk or before it was killed, is ended by whoever comes next. A file that was moved away or deleted
+    is made anew, so that whatever rotates it need not tell anybody.
     """
 
     def __init__(self, path: Path, source: str) -> None:
@@ -83,12 +88,15 @@ class FileSink:
 
     def write(self, events: Sequence[Event]) -> None:
         if self._is_elsewhere():
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self.close()
             self._descriptor = self._open()
-        self._appender.append(self._descriptor, _lines(events, self._source))
-        with contextlib.suppress(OSError):  # a pipe or a terminal has no disk behind it
+        with _alone(self._descriptor):
+            self._appender.append(self._descriptor, _lines(events, self._source))
+        try:
             os.fdatasync(self._descriptor)
+        except OSError as error:
+            if error.errno not in _NO_DISK:
+                raise
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -97,14 +105,36 @@ class FileSink:
 
     def _open(self) -> int:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
 
     def _is_elsewhere(self) -> bool:
+        """Whether the file is not open, or is no longer the one at its path."""
         if self._descriptor < 0:
-            return False
+            return True
         with contextlib.suppress(FileNotFoundError):
             return not os.path.samestat(os.fstat(self._descriptor), self._path.stat())
         return True
+
+
+def _is_torn(descriptor: int) -> bool | None:
+    """Whether a file ends within a line; `None` if that cannot be seen, as of a pipe."""
+    try:
+        size = os.fstat(descriptor).st_size
+        return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _alone(descriptor: int) -> Iterator[None]:
+    """Keep other processes from writing for the time of a block, where the file system can do that."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _lines(events: Sequence[Event], source: str) -> bytes:

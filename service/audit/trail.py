@@ -49,7 +49,7 @@ class Trail:
         patients: bool = True,
         patient_of: PatientOf | None = None,
     ) -> None:
-        """Events that are alike within `join_s` become one.
+        """Of events that are alike within `join_s` the first is written at once, the others become one.
 
         Without `patients` no Patient ID is told; `patient_of` finds those that are not known yet.
         """
@@ -65,7 +65,7 @@ class Trail:
         self._refused = 0
         self._failing = False
         self._closing = False
-        self._open: OrderedDict[tuple[object, ...], tuple[float, Event]] = OrderedDict()
+        self._open: OrderedDict[tuple[object, ...], tuple[float, Event | None]] = OrderedDict()
         self._patients = _Patients()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
@@ -162,25 +162,31 @@ class Trail:
         return replace(event, patients=tuple(dict.fromkeys(one for one in found if one)))
 
     def _due(self, events: "map[Event]", *, all_of_them: bool) -> list[Event]:
-        """Which events are to be written at once; the others wait for more of their kind."""
+        """Which events are to be written at once; those like one before wait for more of their kind.
+
+        So a program that is killed leaves nobody unnamed: what is lost then is how often.
+        """
         due: list[Event] = []
         for event in events:
             if not (event.joins and self._join_s):
                 due.append(event)
                 continue
             key = event.likeness
-            if key in self._open:
-                until, before = self._open[key]
-                self._open[key] = (until, before.joined(event))
+            if key not in self._open:
+                self._open[key] = (time.monotonic() + self._join_s, None)
+                due.append(event)
+                continue
+            until, before = self._open[key]
+            self._open[key] = (until, event if before is None else before.joined(event))
+            if before is not None:
                 with self._changed:
                     self._unwritten -= 1
-            else:
-                self._open[key] = (time.monotonic() + self._join_s, event)
         while self._open:
             until, _ = next(iter(self._open.values()))
             if not (all_of_them or until <= time.monotonic() or len(self._open) > _MOST_JOINED):
                 break
-            due.append(self._open.popitem(last=False)[1][1])
+            _, (_, joined) = self._open.popitem(last=False)
+            due += [] if joined is None else [joined]
         return due
 
     def _write(self, events: Sequence[Event]) -> None:
@@ -193,7 +199,7 @@ class Trail:
                 with self._changed:
                     if self._closing:
                         return
-                    self._changed.wait(0 if self._closing else pause_s)
+                    self._changed.wait_for(lambda: self._closing, pause_s)  # whatever comes meanwhile
                 pause_s = min(2 * pause_s, most_s)
                 continue
             except Exception:

@@ -92,15 +92,15 @@ def read_document(
     if syntax.deflated:
         content = _inflated(content)
     if len(content) > MOST_BYTES:
-        raise BadRequest("The identifier is too long.")
+        raise BadRequest("The data set is too long.")
     if sum(map(content.count, _DELIMITERS)) > _MOST_DELIMITERS:
-        raise BadRequest("The identifier has too many values.")
+        raise BadRequest("The data set has too many values.")
     walker = _walked(content, syntax, most_elements)
     if fallback and not content.isascii() and _DEFAULT.issuperset(walker.charset.numbers):
         walker = _walked(_declaring(fallback, content, syntax), syntax, most_elements)
     document = walker.json()
     if BASE_SLOT in document:
-        raise BadRequest("A key of the identifier is too long.")
+        raise BadRequest("An element of the data set is too long.")
     parsed: dict[str, Any] = orjson.loads(document)
     return parsed, walker.charset.numbers
 
@@ -111,9 +111,9 @@ def _inflated(content: bytes) -> bytes:
         for block in Inflater(1 << 16).push(content):
             plain += block
             if len(plain) > MOST_BYTES:
-                raise BadRequest("The identifier is too long.")
+                raise BadRequest("The data set is too long.")
     except NotDicom:
-        raise BadRequest("The identifier cannot be inflated.") from None
+        raise BadRequest("The data set cannot be inflated.") from None
     return bytes(plain)
 
 
@@ -121,7 +121,7 @@ def _walked(content: bytes, syntax: Syntax, most_elements: int) -> Walker:
     try:
         return read_data_set(syntax, content, inline_limit=MOST_BYTES, element_limit=most_elements)
     except NotDicom:
-        raise BadRequest(f"The identifier is damaged or has more than {most_elements} keys.") from None
+        raise BadRequest(f"The data set is damaged or has more than {most_elements} elements.") from None
 
 
 def _declaring(terms: str, content: bytes, syntax: Syntax) -> bytes:

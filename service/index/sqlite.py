@@ -1,5 +1,7 @@
 """The index in one SQLite file, shared by the threads and processes of one machine."""
 
+import contextlib
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,6 +88,7 @@ class SqliteIndex:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
             raise IndexUnavailable("The index's folder cannot be made; check ISTHMUS_INDEX.") from cause
+        _make_private(file)
         self._limit_s = statement_limit_s
         self._bookmarks = Bookmarks()
         self._links = Links(
@@ -226,6 +229,15 @@ class SqliteIndex:
         if row is None:
             raise NotFound("There is no such instance.")
         return () if row[0] is None else tuple(orjson.loads(str(row[0])))
+
+
+def _make_private(file: Path) -> None:
+    """Make the file, empty, for its owner alone: SQLite gives those beside it the same mode.
+
+    One that is there stays as it is. One that cannot be made is left for SQLite to complain of.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _extent(connection: apsw.Connection, row: int, number: int) -> Extent:

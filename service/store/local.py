@@ -56,7 +56,7 @@ class LocalStore:
             _sync_folder(self._root)
             self._clear_incoming()
         except OSError as cause:
-            raise _unavailable(cause) from cause
+            raise _unavailable(cause, "The folder of ISTHMUS_STORE cannot be made or written") from cause
 
     def begin(self) -> Upload:
         return _LocalUpload(self)
@@ -300,8 +300,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _unavailable(cause: OSError) -> StoreUnavailable:
+def _unavailable(cause: OSError, what: str = "The object store does not answer") -> StoreUnavailable:
     if cause.errno in _FULL:
         return StoreUnavailable("The object store is full.")
     reason = os.strerror(cause.errno) if cause.errno else "input/output error"
-    return StoreUnavailable(f"The object store does not answer: {reason}.")
+    return StoreUnavailable(f"{what}: {reason}.")

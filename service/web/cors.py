@@ -31,8 +31,10 @@ class Cors:
     then read only, and without credentials.
     """
 
-    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed: Sequence[str], *, methods: str = METHODS) -> None:
+        """`methods` are those that the application has."""
         self._app = app
+        self._methods = methods
         self._anybody = "*" in allowed
         self._loopback = "loopback" in allowed
         self._origins = frozenset(allowed) - {"*", "loopback"}
@@ -81,7 +83,7 @@ class Cors:
         self, origin: str | None, asked: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """The answer to the question whether a request would be allowed; nobody has to sign in for it."""
-        methods = READS if self._anybody else METHODS
+        methods = READS if self._anybody else self._methods
         known = asked in methods.split(", ")
         if origin is None or not known or not (self._anybody or self.allows(origin)):
             detail = "Scripts of this origin may not make this request (ISTHMUS_CORS)."

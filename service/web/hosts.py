@@ -41,7 +41,7 @@ class HostCheck:
         public_url: str = "",
         journal: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     ) -> None:
-        """What is turned away is noted by `journal`; `app` notes the rest."""
+        """What is turned away is noted by what `journal` puts around its answer; `app` notes the rest."""
         self._app = app
         self._cors = cors
         self._names = names

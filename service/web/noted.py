@@ -7,8 +7,10 @@ from typing import Any
 from service.archive.port import Outcome, Stored
 from service.audit.event import added
 from service.dicom.record import Held
+from service.dicom.resource import is_uid
 
 _KEY = "isthmus.noted"
+LONGEST_ID = 64  # characters of a Patient ID (PS3.5 6.2, LO)
 
 
 @dataclass(slots=True)
@@ -22,6 +24,11 @@ class Notes:
     def instances(self, held: Iterable[Held]) -> None:
         """These instances go out; what was noted of others before does not."""
         self.studies = _counted((one.key.study, one.sop_class) for one in held)
+
+    def about(self, studies: Iterable[str], patient: str = "") -> None:
+        """It is about these studies, of this patient; what is no UID or no Patient ID is left out."""
+        self.studies = {study: {} for study in studies if is_uid(study)}
+        self.patients = (patient,) if 0 < len(patient) <= LONGEST_ID else ()
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """What became of a store request."""

@@ -156,6 +156,18 @@ def test_who_is_turned_away_is_told_of_whatever_they_asked_for(watch, status, wh
         assert event.studies == {}
 
 
+@pytest.mark.parametrize("headers", [{"Host": "somebody.example"}, {"Origin": "https://somebody.example"}])
+def test_a_page_of_somebody_else_that_is_turned_away_is_told_of(watch, headers):
+    site = watch(hosts=("testserver",))
+
+    assert site.client.post(f"{ROOT}/studies", headers=headers).status_code == 403
+
+    (event,) = site.told()
+    assert (event.what, event.types) == (codes.SECURITY_ALERT, (codes.RESTRICTED_FUNCTION,))
+    assert event.participants[0].user == "anonymous"
+    assert "somebody" not in site.sink.text
+
+
 def test_a_link_to_a_study_is_told_of_as_a_change_of_who_may_see_it(watch):
     async def sharing(scope, receive, send):
         await send({"type": "http.response.start", "status": 201, "headers": []})

@@ -1,6 +1,7 @@
 """Where events go: files that several processes share, standard output, collectors of syslog."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -105,6 +106,61 @@ def test_a_disk_that_is_full_ends_the_line_and_the_event_comes_again_whole(tmp_p
     assert torn.startswith('{"EventIdentification"')
     found = [json.loads(one)["ParticipantObjectIdentification"][0] for one in (first, last)]
     assert [one["ParticipantObjectDetail"][0]["value"] for one in found] == ["1", "2"]
+
+
+def test_a_file_that_cannot_be_made_anew_at_first_is_made_when_it_can(tmp_path):
+    path = tmp_path / "trail.log"
+    sink = FileSink(path, "here")
+    sink.write([told("1")])
+    path.unlink()
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            sink.write([told("2")])
+
+    path.rmdir()
+    sink.write([told("2")])
+
+    sink.close()
+    assert requests(path) == ["2"]
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_pipe(tmp_path, monkeypatch):
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    sink = FileSink(tmp_path / "trail.log", "here")
+    monkeypatch.setattr(os, "fdatasync", fail)
+
+    with pytest.raises(OSError, match="error"):
+        sink.write([told("1")])
+
+    sink.close()
+
+
+def test_what_another_process_left_half_written_is_ended_first(tmp_path):
+    path = tmp_path / "trail.log"
+    path.write_text('{"EventIdent')
+    sinks = [FileSink(path, "here") for _ in range(2)]
+
+    for number, sink in enumerate(sinks):
+        sink.write([told(str(number))])
+        sink.close()
+
+    torn, *whole = path.read_text().splitlines()
+    assert torn == '{"EventIdent'
+    assert [json.loads(line)["EventIdentification"]["EventActionCode"] for line in whole] == ["R", "R"]
+
+
+def test_a_pipe_may_stand_where_a_file_would(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink = FileSink(path, "here")
+    sink.write([told("1")])
+    assert json.loads(os.read(reading, 1 << 16))["AuditSourceIdentification"]["AuditSourceID"] == "here"
+    sink.close()
+    os.close(reading)
 
 
 def test_standard_output_gets_lines():

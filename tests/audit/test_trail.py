@@ -50,7 +50,7 @@ def test_what_a_failing_sink_does_not_take_before_the_end_is_said_to_be_lost(cap
     assert "audit events=1 could not be written before the end" in caplog.text
 
 
-def test_many_small_events_that_are_alike_become_one():
+def test_of_many_small_events_that_are_alike_the_first_is_told_at_once_and_the_others_become_one():
     sink = Heard()
     trail = Trail(sink, join_s=PATIENCE_S)
     one = an_event(joins=True, studies={"1.1": {"1.2.840.10008.5.1.4.1.1.2": 1}})
@@ -59,9 +59,54 @@ def test_many_small_events_that_are_alike_become_one():
         trail.add(dataclasses.replace(one, request=f"abc.{number}"))
 
     trail.close(PATIENCE_S)
-    (event,) = sink.events
-    assert event.studies == {"1.1": {"1.2.840.10008.5.1.4.1.1.2": 500}}
-    assert (event.requests, event.request) == (500, "abc")
+    first, others = sink.events
+    assert first.studies == {"1.1": {"1.2.840.10008.5.1.4.1.1.2": 1}}
+    assert (first.requests, first.request) == (1, "abc.1")
+    assert others.studies == {"1.1": {"1.2.840.10008.5.1.4.1.1.2": 499}}
+    assert (others.requests, others.request) == (499, "abc")
+
+
+def test_requests_that_are_of_no_association_become_one_whatever_their_ids():
+    sink = Heard()
+    trail = Trail(sink, join_s=PATIENCE_S)
+    one = an_event(joins=True, studies={"1.1": {}})
+
+    for request in ("7873cbb3f280", "667bbebd3fb3", "a68f3fa2c367"):
+        trail.add(dataclasses.replace(one, request=request))
+
+    trail.close(PATIENCE_S)
+    first, others = sink.events
+    assert (first.requests, first.request) == (1, "7873cbb3f280")
+    assert (others.requests, others.request) == (2, "667bbebd3fb3")
+
+
+def test_who_did_something_is_written_before_others_like_it_are_waited_for():
+    sink = Heard()
+    trail = Trail(sink, join_s=300)
+
+    trail.add(an_event(joins=True))
+
+    assert sink.tried.acquire(timeout=PATIENCE_S)
+    trail.close(PATIENCE_S)
+    assert len(sink.events) == 1
+
+
+def test_what_comes_while_a_sink_fails_does_not_have_it_tried_more_often():
+    sink = Heard(refusing=True)
+    trail = Trail(sink)
+    trail.add(an_event())
+    assert sink.tried.acquire(timeout=PATIENCE_S)
+
+    tries = 0
+    for _ in range(2_000):
+        trail.add(an_event())
+        threading.Event().wait(0.0001)
+        tries += sink.tried.acquire(blocking=False)
+
+    sink.refusing = False
+    trail.close(PATIENCE_S)
+    assert tries < 100
+    assert len(sink.events) == 2_001
 
 
 @pytest.mark.parametrize(
@@ -94,11 +139,13 @@ def test_joined_events_do_not_wait_for_ever():
     sink = Heard()
     trail = Trail(sink, join_s=0.01)
 
-    trail.add(an_event(joins=True))
+    for _ in range(3):
+        trail.add(an_event(joins=True))
 
-    assert sink.tried.acquire(timeout=PATIENCE_S)
+    for _ in range(2):
+        assert sink.tried.acquire(timeout=PATIENCE_S)
     trail.close(PATIENCE_S)
-    assert len(sink.events) == 1
+    assert sum(one.requests for one in sink.events) == 3
 
 
 def test_joined_events_keep_no_places_of_their_own():

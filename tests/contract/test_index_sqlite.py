@@ -28,6 +28,20 @@ type Builder = Callable[..., InstanceRecord]
 REFUSE = OnDuplicate.REFUSE
 
 
+def test_nobody_else_on_the_machine_can_read_the_index(tmp_path: Path, a_record: Builder) -> None:
+    index = SqliteIndex(tmp_path / "index.db")
+    index.add([a_record("1.1", "1.1.1", "1.1.1.1")], on_duplicate=REFUSE)
+    modes = {
+        file.name: file.stat().st_mode & 0o077
+        for file in tmp_path.glob("index.db*")
+        if file.suffix != ".lock"
+    }
+    index.close()
+
+    assert set(modes) == {"index.db", "index.db-wal", "index.db-shm"}
+    assert not any(modes.values())
+
+
 def test_of_many_writers_of_one_instance_exactly_one_enters_it(tmp_path: Path, a_record: Builder) -> None:
     indexes = [SqliteIndex(tmp_path / "index.db") for _ in range(2)]
     start = Barrier(8)

@@ -64,7 +64,9 @@ def of_patient(study: str, patient: bytes = b"SECRET-1") -> Instance:
     return dataclasses.replace(made, data=made.data[:at] + named + told + made.data[end:])
 
 
-def test_what_an_association_stores_is_one_event_for_each_study(watch: Watch, archive: Archive):
+def test_of_what_an_association_stores_the_first_of_a_study_is_told_at_once_and_the_others_together(
+    watch: Watch, archive: Archive
+):
     bridge, trail, sink = watch()
     first, second = a_uid(), a_uid()
     with RawPeer(bridge.address) as peer:
@@ -72,19 +74,47 @@ def test_what_an_association_stores_is_one_event_for_each_study(watch: Watch, ar
         for study in (first, second, first, first):
             peer.send(b"".join(a_store(of_patient(study))))
             assert peer.response().status == statuses.SUCCESS
+        for _ in range(2):  # while the association is open
+            assert sink.tried.acquire(timeout=PATIENCE_S)
         peer.send(an_echo(3))
         peer.response()
     bridge.report()
     trail.close(PATIENCE_S)
 
-    told = {study: sum(counts.values()) for one in sink.events for study, counts in one.studies.items()}
-    assert told == {first: 3, second: 1}
-    assert len(sink.events) == 2
+    told = [(study, sum(counts.values())) for one in sink.events for study, counts in one.studies.items()]
+    assert told == [(first, 1), (second, 1), (first, 2)]
     assert {one.patients for one in sink.events} == {("SECRET-1",)}
     assert {(one.what, one.action, one.outcome) for one in sink.events} == {
         (codes.INSTANCES_TRANSFERRED, codes.CREATE, codes.SUCCESS)
     }
     assert "Doe" not in sink.text
+
+
+def test_what_is_counted_is_told_after_a_while_though_the_association_stays_open(
+    watch: Watch, archive: Archive, monkeypatch
+):
+    monkeypatch.setattr("bridge.witness._OPEN_S", 0.01)
+    bridge, _, sink = watch()
+    study = a_uid()
+    with RawPeer(bridge.address) as peer:
+        peer.associate(a_context(1))
+        for _ in range(3):
+            peer.send(b"".join(a_store(of_patient(study))))
+            assert peer.response().status == statuses.SUCCESS
+        while sum(one.requests for one in sink.events) < 3:
+            assert sink.tried.acquire(timeout=PATIENCE_S)
+
+
+def test_an_association_with_many_studies_keeps_few_places_of_the_trail(watch: Watch, archive: Archive):
+    bridge, trail, _ = watch(limit=40)
+    studies = [a_uid() for _ in range(60)]
+    with RawPeer(bridge.address) as peer:
+        peer.associate(a_context(1))
+        for study in [one for one in studies for _ in range(2)]:
+            peer.send(b"".join(a_store(of_patient(study))))
+            assert peer.response().status == statuses.SUCCESS
+    bridge.report()
+    assert trail.load.refused == 0
 
 
 def test_what_is_refused_is_told_apart(watch: Watch, archive: Archive):

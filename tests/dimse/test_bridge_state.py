@@ -40,6 +40,19 @@ def test_records_are_there_after_a_restart(folder: Path):
     assert asyncio.run(after()) == {"a": {"n": 3}}
 
 
+def test_nobody_else_on_the_machine_can_read_a_record(folder: Path):
+    async def keep() -> None:
+        state = StateFolder.open(folder)
+        shelf = state.shelf("things", most=1)
+        await shelf.load()
+        await shelf.put("a", {"00100010": {"vr": "PN"}})
+        await state.close()
+
+    asyncio.run(keep())
+
+    assert (folder / "things" / "a.json").stat().st_mode & 0o077 == 0
+
+
 def test_a_shelf_holds_no_more_than_it_may(folder: Path):
     async def fill() -> None:
         state = StateFolder.open(folder)

@@ -20,6 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from tests.e2e.conftest import Program
 from tests.making import a_data_set, add_pixels
 from tests.otlp import Collector, attributes, collecting
+from tests.s3_program import a_bucket
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pynetdicom's
 
@@ -120,15 +121,15 @@ def instances(about: dict[str, Any]) -> int:
     return sum(one["NumberOfInstances"] for one in described["SOPClass"])
 
 
-def test_an_association_that_stores_is_one_event_of_the_bridge_however_many_it_stores(watched: Watched):
+def test_an_association_that_stores_is_two_events_of_the_bridge_however_many_it_stores(watched: Watched):
     stored = [
         event
         for event in watched.of("DICOM Instances Transferred", "isthmus-bridge")
         if event["EventIdentification"]["EventActionCode"] == "C"
     ]
 
-    (event,) = stored
-    assert instances(objects(event)[STUDY]) == COUNT
+    event, others = stored
+    assert [instances(objects(one)[STUDY]) for one in (event, others)] == [1, COUNT - 1]
     assert ID in objects(event)
     peer, ours = event["ActiveParticipant"]
     assert (peer["UserID"], peer["AlternativeUserID"]) == ("MODALITY1", "AETITLES=MODALITY1")
@@ -145,7 +146,7 @@ def test_the_service_tells_its_side_of_it_together_too(watched: Watched):
     ]
 
     assert sum(instances(objects(event)[STUDY]) for event in stored) == COUNT
-    assert len(stored) <= 2  # two workers
+    assert len(stored) <= 4  # the first and the others of two workers
 
 
 def test_queries_retrievals_looks_and_deletions_are_told(watched: Watched):
@@ -188,11 +189,11 @@ def test_no_name_is_told_anywhere_and_no_id_in_log_or_trace(watched: Watched, co
     assert ID.encode() not in collector.raw
 
 
-def test_an_association_is_one_trace_to_the_disk(watched: Watched, collector: Collector):
+def stores_of(collector: Collector) -> set[bytes]:
+    """The traces of all stores, each of which is a step of its association, from there to what keeps it."""
     spans = {span.span_id: (program, span) for program, span in collector.spans}
     committed = [span for _, span in collector.spans if span.name == "store commit"]
     assert len(committed) == COUNT
-
     for span in committed:
         path = [span.name]
         while span.parent_span_id:
@@ -205,9 +206,35 @@ def test_an_association_is_one_trace_to_the_disk(watched: Watched, collector: Co
             "isthmus-bridge C-STORE",
             "isthmus-bridge association",
         ]
-    assert len({span.trace_id for span in committed}) == 1
+    return {span.trace_id for span in committed}
+
+
+def test_an_association_is_one_trace_to_the_disk(watched: Watched, collector: Collector):
+    (trace,) = stores_of(collector)
     added = [span for _, span in collector.spans if span.name == "index add"]
-    assert {span.trace_id for span in added} == {committed[0].trace_id}
+    assert {span.trace_id for span in added} == {trace}
+
+
+def test_an_association_is_one_trace_to_the_bucket(tmp_path):
+    with collecting() as collector, a_bucket(tmp_path / "s3") as bucket:
+        program = Program(
+            tmp_path,
+            "up",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_BSP_SCHEDULE_DELAY="200",
+            **bucket.settings,
+        )
+        try:
+            program.wait_ready()
+            use(program)
+            program.signal(signal.SIGTERM)
+            assert program.end() == 0, program.output
+        finally:
+            program.close()
+
+    assert len(stores_of(collector)) == 1
+    read = [span for program, span in collector.spans if span.name in ("store read", "store opening")]
+    assert read
 
 
 def test_spans_are_described_by_the_conventions(watched: Watched, collector: Collector):

@@ -1,5 +1,9 @@
-"""Requests made from the OpenAPI document, sent to the real service: none ends in a fault of ours."""
+"""Requests made from the OpenAPI document, sent to the real service: none ends in a fault of ours.
 
+They go to one where nobody signs in, and to one where people have to: of a stranger, and of who may do all.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2 as httpx
@@ -8,6 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from openapi.__main__ import SOURCE
+from tests.access.conftest import hashed
+from tests.e2e.conftest import Program
 from tests.making import a_ct
 
 schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis makes the requests.")
@@ -61,6 +67,22 @@ def known(product) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The same where people have to sign in: alice may do everything."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "passwords").write_text(f"alice:{hashed('secret')}\n")
+    settings = {"ISTHMUS_AUTH": "basic", "ISTHMUS_PASSWORDS_FILE": "passwords"}
+    program = Program(folder, "serve", ISTHMUS_WORKERS="1", **settings).wait_ready()
+    yield program
+    program.close()
+
+
+def is_open(case: Any) -> bool:
+    """Whether the document says that an operation is for everybody."""
+    return bool(case.operation.definition.raw.get("security") == [])
+
+
 @SCHEMA.parametrize()
 @settings(
     max_examples=15,
@@ -70,8 +92,11 @@ def known(product) -> dict[str, str]:
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-def test_no_request_that_the_document_describes_is_a_fault_of_ours(case, product, known):
-    base = product.root.removesuffix("/dicom-web") if case.path in BESIDE_THE_ROOT else product.root
+def test_no_request_that_the_document_describes_is_a_fault_of_ours(case, product, guarded, known):
+    base, guarded_base = (
+        one.root.removesuffix("/dicom-web") if case.path in BESIDE_THE_ROOT else one.root
+        for one in (product, guarded)
+    )
     if case.media_type is not None and case.media_type.startswith("multipart/"):
         case.headers = {**(case.headers or {}), "Content-Type": f"{case.media_type}; boundary={BOUNDARY}"}
     made = dict(case.path_parameters or {})
@@ -83,3 +108,8 @@ def test_no_request_that_the_document_describes_is_a_fault_of_ours(case, product
         described = {int(status) for status in case.operation.definition.raw["responses"]}
         # 405 is nobody's own: a path that goes wrong may lead to another resource or to none.
         assert response.status_code in described | {404, 405}, (case.method, case.path, response.text)
+    stranger = {"Authorization": "Bearer eyJhbGciOiJub25lIn0.e30."}
+    refused = case.call(base_url=guarded_base, timeout=PATIENCE_S, headers=stranger)
+    assert is_open(case) or 400 <= refused.status_code < 500, (case.method, case.path, refused.status_code)
+    taken = case.call(base_url=guarded_base, timeout=PATIENCE_S, auth=("alice", "secret"))
+    assert taken.status_code < 500 and taken.status_code != 401, (case.method, case.path, taken.status_code)

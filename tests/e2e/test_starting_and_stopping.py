@@ -101,6 +101,16 @@ def test_a_child_that_keeps_dying_ends_everything(start):
     assert program.members() == []
 
 
+def test_a_setting_of_the_bridge_that_cannot_be_used_ends_everything_and_is_said_once(start, tmp_path):
+    peers = tmp_path / "peers.toml"
+    peers.write_text("[peers.ct]\nae_title = 7\n")
+    program = start(ISTHMUS_PEERS=str(peers))
+    assert program.end() == 1
+    assert program.output.count("ISTHMUS_PEERS") == 1
+    assert "given_up=true" in program.output
+    assert program.members() == []
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [

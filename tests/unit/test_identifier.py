@@ -186,7 +186,7 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_no_identifier_is_refused_at_once(content):
     def read() -> None:
-        with pytest.raises(BadRequest, match=r"The identifier|A key of the identifier"):
+        with pytest.raises(BadRequest, match=r"The data set|An element of the data set"):
             read_identifier(content, BY_UID[IMPLICIT_LE])
 
     assert spent_s(read, AT_MOST_S) <= AT_MOST_S

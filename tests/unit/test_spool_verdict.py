@@ -44,6 +44,11 @@ def test_answers(http, body, waiting, acknowledged, status):
     assert of_answer(answer, acknowledged=True).status == status
 
 
+@pytest.mark.parametrize(("http", "setting"), [(403, "TOKEN_FILE"), (404, "URL"), (410, "URL")])
+def test_what_an_operator_may_have_set_wrongly_is_named(http, setting):
+    assert f"ISTHMUS_ARCHIVE_{setting}" in of_answer(HttpAnswer(http, {}, b""), acknowledged=False).because
+
+
 @pytest.mark.parametrize(
     ("error", "fate"),
     [

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bridge.archive.remote import RemoteArchive
 from bridge.archive.waited import Waited
 from bridge.measures import Measures
+from bridge.settings import ArchiveSettings, BridgeSettings
+from bridge.spool.figures import families
+from bridge.spool.spool import Spool
 from service.exposition import exposed
 from service.web.metrics import SCALARS
 from tests.making import a_ct
@@ -57,7 +61,8 @@ def live(site) -> dict[str, set[str]]:
     measures._answers["C-STORE", "0000"] += 1
     measures._ended["released"] += 1
     measures._times["C-STORE"] = [0.0] * 18
-    for more in (measures.text(), exposed(waited.families(busy=0, idle=1))):
+    spool = Spool(BridgeSettings(), RemoteArchive(ArchiveSettings()))
+    for more in (measures.text(), exposed(waited.families(busy=0, idle=1)), exposed(families(spool))):
         for name, labels in told(more.decode()).items():
             found.setdefault(name, set()).update(labels)
     return found | {JOBS: {"kind", "state"}}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bridge.control.app import ROUTES
 from bridge.peers import Peer
 from tests.dimse.asking import archive, scripted
 from tests.dimse.committing import unused_port
@@ -156,6 +157,16 @@ def test_pages_of_this_machine_and_of_named_origins_may(start):
         assert answer.status == 404
         assert answer.headers["Access-Control-Allow-Origin"] == origin
         assert "Location" in answer.headers["Access-Control-Expose-Headers"]
+
+
+def test_pages_of_named_origins_may_use_every_method_that_there_is(start):
+    bridge = start(PEER, cors=("https://viewer.example.org",))
+    for method, path in {(method, path) for method, path, _ in ROUTES}:
+        preflight = bridge.ask(
+            path, "OPTIONS", Origin="https://viewer.example.org", Access_Control_Request_Method=method
+        )
+        assert preflight.status == 204, (method, path)
+        assert method in preflight.headers["Access-Control-Allow-Methods"].split(", ")
 
 
 def test_everybody_may_read_and_nothing_else_where_everybody_is_allowed(start):

@@ -162,6 +162,32 @@ def test_what_was_promised_goes_on_after_a_restart(start, destination):
     assert sorted(took(there, 4)) == sorted(uids(study))
 
 
+def test_what_was_promised_to_a_peer_goes_on_though_no_rule_names_it_any_more(start, destination):
+    port = unused_port()
+    peers = table("peers.dest", {"ae_title": "DEST", "host": "127.0.0.1", "port": port})
+    first = start(peers + rule("dest"))
+    study = a_study(2)
+    sent(first.port, study)
+    first.end()
+    there = destination(port=port)
+
+    second = start(peers)
+
+    assert sorted(took(there, 2)) == sorted(uids(study))
+    assert second.wait("dest", lambda told: told["forwarded"] == 2)["failed"] == 0
+    assert second.failed() == []
+
+
+def test_peers_that_nothing_goes_to_are_not_told_of(start, destination):
+    named, other = (
+        destination(),
+        table("peers.other", {"ae_title": "OTHER", "host": "192.0.2.1", "port": 104}),
+    )
+    bridge = start(other + peer_of(named) + rule("dest"))
+
+    assert [one["target"] for one in bridge.ask("/forwarding").json] == ["dest", None]
+
+
 def test_a_target_that_is_not_in_the_file_any_more_leaves_its_instances_to_be_seen(start, destination):
     there = table("peers.dest", {"ae_title": "DEST", "host": "127.0.0.1", "port": unused_port()})
     first = start(there + rule("dest"))

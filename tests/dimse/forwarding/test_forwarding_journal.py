@@ -153,3 +153,63 @@ def test_a_disk_that_fails_promises_nothing_and_is_used_again_later(tmp_path, mo
         return await kept.read()
 
     assert {1, 3} <= asyncio.run(work())
+
+
+def test_a_damaged_end_of_a_base_costs_nothing_of_it(tmp_path, caplog):
+    async def write() -> None:
+        kept = Kept(tmp_path)
+        await kept.journal.load()
+        for number in range(5):
+            await kept.put(number)
+        await kept.journal.compact()
+        await kept.put(5)
+        await kept.journal.close()
+
+    asyncio.run(write())
+    (base,) = tmp_path.glob("*.base")
+    base.write_bytes(base.read_bytes()[:-3])
+
+    assert asyncio.run(Kept(tmp_path).read()) == set(range(6))
+    assert [path.name for path in tmp_path.glob("*.damaged")] == [base.name + ".damaged"]
+    assert "damaged" in caplog.text
+
+
+def test_what_can_be_read_of_a_damaged_journal_counts_where_no_copy_can_be_made(tmp_path, monkeypatch):
+    async def write() -> None:
+        kept = Kept(tmp_path)
+        await kept.journal.load()
+        for number in range(3):
+            await kept.put(number)
+        await kept.journal.close()
+
+    def refused(path: Path, other: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    asyncio.run(write())
+    (log,) = tmp_path.iterdir()
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([b"damaged\n", *lines[1:]]))
+    monkeypatch.setattr(os, "link", refused)
+
+    assert asyncio.run(Kept(tmp_path).read()) == {1, 2}
+
+
+def test_a_disk_that_stays_full_is_not_filled_with_empty_files(tmp_path, monkeypatch):
+    def full(descriptor: int, content: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    async def work() -> int:
+        kept = Kept(tmp_path)
+        await kept.journal.load()
+        await kept.put(1)
+        with monkeypatch.context() as failure:
+            failure.setattr(os, "write", full)
+            for _ in range(20):
+                with pytest.raises(StateUnavailable):
+                    await kept.journal.append(["due", 2])
+        files = len(list(tmp_path.iterdir()))
+        await kept.journal.close()
+        return files
+
+    assert asyncio.run(work()) == 1
+    assert asyncio.run(Kept(tmp_path).read()) == {1}

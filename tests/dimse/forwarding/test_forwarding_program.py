@@ -163,6 +163,19 @@ def test_what_is_kept_on_disk_holds_nothing_of_a_patient(program, served, destin
     assert "C000" in json.dumps(running.words)
 
 
+def test_a_hook_that_its_module_does_not_have_is_said(program, destination, tmp_path):
+    (tmp_path / "site_rules.py").write_text("decide = 7\n")
+    running = program(
+        "http://127.0.0.1:9/dicom-web",
+        peer_of(destination()) + rule(hook="site_rules:decide"),
+        ISTHMUS_HOOKS=str(tmp_path),
+    )
+
+    assert running.wait() == 2
+
+    assert "hook site_rules:decide of ISTHMUS_PEERS cannot be loaded: its module has no such" in running.words
+
+
 def test_a_hook_that_cannot_be_loaded_is_said(program, destination, tmp_path):
     running = program(
         "http://127.0.0.1:9/dicom-web",

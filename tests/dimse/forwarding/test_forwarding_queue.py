@@ -96,6 +96,7 @@ def test_what_is_not_on_disk_is_not_sent():
     assert queue.next_at() is None
     assert numbers(queue, 200.0) == []
     entry.kept = True
+    queue.add(entry, 100.0)
     assert numbers(queue, 200.0) == [1]
 
 
@@ -104,3 +105,25 @@ def test_the_same_uid_in_two_series_is_two_instances():
     other.instance, other.series = one.instance, "9.9"
 
     assert numbers(a_queue(one, other), 200.0) == [1, 2]
+
+
+def test_what_is_left_again_and_again_keeps_nothing_of_its_study_waiting():
+    queue = a_queue(*(an_entry(number, 100.0) for number in (1, 2, 3, 4)))
+    batch = queue.take(200.0, 2)
+    assert batch is not None
+    queue.give_back(batch, batch.entries, 0.0)
+
+    assert numbers(queue, 200.0, most=2) == [3, 4]
+    assert numbers(queue, 200.0, most=2) == [1, 2]
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_the_time_that_was():
+    failed, last = an_entry(1, 1000.0), an_entry(2, 1000.0, "2.2", delay_s=10.0)
+    queue = a_queue(failed, last)
+    batch = queue.take(1000.0, 10)
+    assert batch is not None
+    queue.give_back(batch, batch.entries, 1005.0)
+
+    assert numbers(queue, 100.0) == []
+    assert numbers(queue, 105.0) == [1]
+    assert numbers(queue, 110.0) == [2]

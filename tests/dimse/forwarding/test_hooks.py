@@ -97,7 +97,7 @@ def test_a_hook_that_fails_forwards_where_the_rule_says_so(start, destination, h
     assert sent(bridge.port, [image]) == [0]
 
     assert took(there, 1) == uids([image])
-    assert "hook=site_rules:decide rule=rule 1 failed" in caplog.text
+    assert 'hook=site_rules:decide rule="rule 1" failed="' in caplog.text
     assert "Doe" not in caplog.text
 
 

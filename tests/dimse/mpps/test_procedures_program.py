@@ -115,6 +115,61 @@ def test_items_and_steps_outlast_a_kill_and_are_passed_on(tmp_path, started):
     assert second.end() == 0
 
 
+def told_of(path: Path) -> list[tuple[str, str, str, set[str]]]:
+    """What an audit trail has: event, action, what was done, and the studies and patients it names."""
+    told = []
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        what, about = event["EventIdentification"], event.get("ParticipantObjectIdentification", [])
+        details = {
+            one["type"]: one["value"] for each in about for one in each.get("ParticipantObjectDetail", ())
+        }
+        name = details.get("Transaction") or details.get("Operation", "")
+        named = {"110180", "2"}  # Study Instance UID, Patient Number
+        ids = {
+            one["ParticipantObjectID"]
+            for one in about
+            if one["ParticipantObjectIDTypeCode"]["csd-code"] in named
+        }
+        told.append((what["EventID"]["originalText"], what["EventActionCode"], name, ids))
+    return told
+
+
+def test_who_saw_and_changed_what_is_scheduled_and_performed_is_told_to_the_audit_trail(tmp_path, started):
+    trail, instance = tmp_path / "trail.log", a_uid()
+    program = Program(tmp_path / "state", ISTHMUS_AUDIT=f"file://{trail}")
+    started.append(program)
+    assert asked(f"{program.url}/worklist", "PUT", [an_item(1)]).status == 204
+    assert asked(f"{program.url}/worklist/three", "PUT", an_item(3)).status == 201
+    assert asked(f"{program.url}/worklist").status == 200
+    assert asked(f"{program.url}/worklist/three").status == 200
+    assert asked(f"{program.url}/worklist/three", "DELETE").status == 204
+    ct = Modality(program.port)
+    assert ct.create(a_step(study="1.2.3.1", PatientID="P1"), instance).Status == 0
+    assert ct.set(an_end(), instance).Status == 0
+    assert ct.get(instance)[0].Status == 0
+    ct.release()
+    assert asked(f"{program.url}/mpps").status == 200
+    assert asked(f"{program.url}/mpps/{instance}").status == 200
+    assert program.end() == 0
+
+    third, first = {"1.2.3.3", "P3"}, {"1.2.3.1", "P1"}
+    order, step = "Order Record", "Procedure Record"
+    assert told_of(trail)[1:-1] == [
+        (order, "U", "ReplaceWorklist", set()),
+        (order, "U", "PutWorklistItem", third),
+        ("Query", "E", "ListWorklist", set()),
+        (order, "R", "RetrieveWorklistItem", third),
+        (order, "D", "DeleteWorklistItem", third),
+        (step, "C", "N-CREATE", first),
+        (step, "U", "N-SET", first),
+        (step, "R", "N-GET", first),
+        ("Query", "E", "ListPerformedSteps", set()),
+        (step, "R", "RetrievePerformedStep", first),
+    ]
+    assert "Doe" not in trail.read_text()
+
+
 def test_what_is_wrong_with_a_request_is_said(tmp_path, started):
     program = Program(tmp_path / "state")
     started.append(program)

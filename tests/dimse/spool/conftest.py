@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.audit.trail import Trail
 from tests.dimse.dimse_peers import Ground
 from tests.dimse.spool.spooling import Site, Spooling, begin, open_site, settings_for
 
@@ -22,13 +23,16 @@ def site(ground: Ground) -> Iterator[Site]:
 
 @pytest.fixture
 def start(ground: Ground, site: Site, tmp_path: Path) -> Iterator[StartSpooling]:
-    """Starts bridges, all on one folder; keyword arguments are settings of spool and limits by field name."""
+    """Starts bridges, all on one folder; keyword arguments are settings of spool and limits by field name.
+
+    `trail` is told what is done over HTTP.
+    """
     running: list[Spooling] = []
 
-    def begin_one(**given: Any) -> Spooling:
+    def begin_one(trail: Trail | None = None, **given: Any) -> Spooling:
         while running:
             running.pop().end()
-        running.append(ground.run(begin(ground, settings_for(site, tmp_path / "state", **given))))
+        running.append(ground.run(begin(ground, settings_for(site, tmp_path / "state", **given), trail)))
         return running[-1]
 
     yield begin_one

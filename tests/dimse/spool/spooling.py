@@ -25,6 +25,7 @@ from bridge.scp.store import Store
 from bridge.settings import ArchiveSettings, BridgeSettings, ControlSettings, Limits, SpoolSettings
 from bridge.spool.spool import Spool
 from bridge.state import StateFolder
+from service.audit.trail import Trail
 from tests.dimse.control.controlled import Answer, asked
 from tests.dimse.dimse_peers import (
     CT_IMAGE,
@@ -190,7 +191,7 @@ def settings_for(site: Site, state: Path, **given: Any) -> BridgeSettings:
     )
 
 
-async def begin(ground: Ground, settings: BridgeSettings) -> Spooling:
+async def begin(ground: Ground, settings: BridgeSettings, trail: Trail | None = None) -> Spooling:
     state = StateFolder.open(settings.state)
     remote = RemoteArchive(settings.archive)
     spool = Spool(settings, remote)
@@ -200,7 +201,7 @@ async def begin(ground: Ground, settings: BridgeSettings) -> Spooling:
     jobs = Jobs(settings.jobs, settings.peers, state.shelf("jobs", most=settings.jobs.most), {})
     await jobs.start()
     loop = DimseLoop(asyncio.get_running_loop(), timeout_s=PATIENCE_S)
-    house = House(settings, loop, remote, jobs, listening=lambda: True, spool=spool)
+    house = House(settings, loop, remote, jobs, listening=lambda: True, spool=spool, trail=trail)
     server = ControlServer(create_app(house), listening(settings.control), settings.control, drain_s=1)
     server.start()
     return Spooling(ground, settings, state, remote, spool, listener, jobs, server, port)

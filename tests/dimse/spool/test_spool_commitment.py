@@ -11,6 +11,7 @@ import pytest
 from bridge import statuses
 from bridge.archive.http1 import HttpAnswer
 from bridge.commitment.commitments import Commitments
+from bridge.commitment.holdings import Search
 from bridge.commitment.references import CommitmentRequest, Reference
 from bridge.commitment.transactions import Transaction
 from bridge.settings import BridgeSettings, CommitmentSettings
@@ -60,7 +61,12 @@ def a_record(*instances: str) -> tuple[str, dict[str, Any]]:
 
 
 def decided(
-    ground: Ground, folder: Path, spool: Any, holding: Holding, records: Sequence[dict[str, Any]]
+    ground: Ground,
+    folder: Path,
+    spool: Any,
+    holding: Holding,
+    records: Sequence[dict[str, Any]],
+    search: Search | None = None,
 ) -> tuple[Told, Callable[[], None]]:
     """Commitments that go on with `records`, and how they end."""
 
@@ -71,7 +77,7 @@ def decided(
         for number, record in enumerate(records):
             await shelf.put(f"c{number}", record)
         settings = BridgeSettings(commitment=CommitmentSettings(search_delay_s=0.01))
-        told = Told(settings, shelf, holding.search, spool)
+        told = Told(settings, shelf, search or holding.search, spool)
         await told.start()
 
         async def end() -> None:
@@ -137,6 +143,34 @@ def test_what_the_archive_refused_is_not_committed_though_it_has_another_under_t
     site.come()
     wait_for(ground, lambda: name in told.outcomes)
 
+    assert told.outcomes[name] == {kept.instance: statuses.NO_SUCH_INSTANCE}
+    end()
+
+
+def test_what_is_tried_again_from_quarantine_while_it_is_decided_is_waited_for(
+    start: StartSpooling, site: Site, ground: Ground, holding: Holding, tmp_path: Path
+):
+    # given: an instance in quarantine, since the archive has another under its UID
+    bridge = start()
+    kept = of_study("1.2")
+    refusal = site.archive.answering(409, failure=0x0111)
+    site.archive.behaviours += [site.archive.answering(500), refusal, refusal]
+    assert bridge.send(kept) == [0]
+    bridge.until(lambda: len(bridge.spool.quarantine) == 1)
+    holding.instances.add(kept.instance)
+
+    async def search(target: str) -> HttpAnswer:
+        answer = await holding.search(target)
+        if holding.asked == 1:
+            await bridge.spool.quarantine.retry(next(iter(bridge.spool.quarantine)).id)
+        return answer
+
+    # when: it is tried again while the archive is searched for it, and refused again
+    name, record = a_record(kept.instance)
+    told, end = decided(ground, tmp_path / "own", bridge.spool, holding, [record], search)
+    wait_for(ground, lambda: name in told.outcomes)
+
+    # then
     assert told.outcomes[name] == {kept.instance: statuses.NO_SUCH_INSTANCE}
     end()
 

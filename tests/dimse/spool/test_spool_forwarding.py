@@ -145,6 +145,45 @@ def test_a_file_that_somebody_removes_holds_nothing_up(start: StartSpooling, sit
     assert bridge.spool.space.held_bytes == 0
 
 
+def test_a_file_that_cannot_be_read_for_a_while_is_not_taken_for_a_refusal(start: StartSpooling, site: Site):
+    bridge = start()
+    site.leave()
+    instance = an_instance()
+    assert bridge.send(instance) == [0]
+    file = bridge.settings.state / "spool" / bridge.files[0]
+    file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    site.come()
+    bridge.until(lambda: "disk" in bridge.spool.reach.because)
+    assert bridge.detained == []
+
+    file.rmdir()
+    file.with_suffix(".away").rename(file)
+    bridge.until_forwarded()
+
+    assert site.stored == [instance.data]
+
+
+def test_a_file_that_cannot_be_deleted_is_not_sent_again_and_again(start: StartSpooling, site: Site):
+    bridge = start()
+    site.leave()
+    assert bridge.send(an_instance()) == [0]
+    gate = Gate(site.archive)
+    site.archive.behaviours.append(gate.behave)
+    site.come()
+    site.archive.wait_for(lambda: site.archive.requests)
+    file = bridge.settings.state / "spool" / bridge.files[0]
+    file.unlink()
+    file.mkdir()
+
+    gate.open.set()
+    bridge.until_forwarded()
+
+    assert len(site.stored) == 1
+    assert bridge.spool.reach.is_up
+    file.rmdir()
+
+
 def test_a_bridge_that_is_ended_while_forwarding_keeps_what_is_under_way(start: StartSpooling, site: Site):
     bridge = start()
     gate = Gate(site.archive)

@@ -1,5 +1,6 @@
 """What the archive does not take is kept, durable before it is acknowledged, and sent on later."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def test_an_instance_is_acknowledged_while_the_archive_is_away_and_forwarded_whe
     (name,) = bridge.files
     kept = (bridge.settings.state / "spool" / name).read_bytes()
     assert data_set_of(kept) == instance.data
+    assert (bridge.settings.state / "spool" / name).stat().st_mode & 0o077 == 0  # nobody else reads it
     site.come()
     bridge.until_forwarded()
 
@@ -173,6 +175,25 @@ def test_a_folder_that_cannot_be_written_costs_no_instance(start: StartSpooling,
     assert bridge.send(large, an_instance()) == [0xA700, 0xA700]
 
     assert site.stored == [large.data]
+
+
+def test_a_disk_that_does_not_sync_takes_nothing_and_is_told_to_be_full(
+    start: StartSpooling, site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    bridge = start()
+    site.leave()
+    monkeypatch.setattr(os, "fsync", fail)
+
+    assert bridge.send(an_instance()) == [0xA700]
+
+    monkeypatch.undo()
+    assert bridge.files == []
+    assert bridge.spool.space.held_bytes == 0
+    assert bridge.ask("/spool").json["state"] == "full"
+    assert bridge.ask("/readyz").status == 503
 
 
 def test_the_same_instance_sent_again_is_kept_once(start: StartSpooling, site: Site):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -10,14 +11,20 @@ from aiohttp import web
 from bridge.settings import BridgeSettings
 from bridge.spool.spool import State
 from openapi.__main__ import BRIDGE_SOURCE
-from tests.dimse.dimse_peers import Archive, a_uid, an_instance, data_set_of
+from service.audit import codes
+from service.audit.trail import Trail
+from tests.audit_events import Heard
+from tests.dimse.control.controlled import asked
+from tests.dimse.dimse_peers import PATIENCE_S, Archive, a_uid, an_instance, data_set_of
 from tests.dimse.spool.conftest import StartSpooling
 from tests.dimse.spool.spooling import Site, Spooling, of_study
 
 
-def refused(start: StartSpooling, site: Site, count: int = 1, failure: int = 0xC000) -> Spooling:
+def refused(
+    start: StartSpooling, site: Site, count: int = 1, failure: int = 0xC000, **given: Any
+) -> Spooling:
     """A bridge with instances in quarantine."""
-    bridge = start()
+    bridge = start(**given)
     site.leave()
     assert set(bridge.send(*(of_study("1.2.3", 2000) for _ in range(count)))) == {0}
     site.archive.behaviours += [site.archive.answering(409, failure=failure)] * count
@@ -107,6 +114,28 @@ def test_what_is_refused_again_is_in_quarantine_again(start: StartSpooling, site
     assert (after["id"], after["status"]) == (before["id"], "0122")
 
 
+def test_the_audit_trail_is_told_who_had_it_tried_again_and_deleted_it(start: StartSpooling, site: Site):
+    sink = Heard()
+    trail = Trail(sink)
+    bridge = refused(start, site, count=2, trail=trail)
+    first, second = (told["id"] for told in bridge.ask("/quarantine").json)
+
+    answers = [
+        bridge.ask(f"/quarantine/{first}"),
+        bridge.ask(f"/quarantine/{first}", "DELETE"),
+        bridge.ask(f"/quarantine/{second}/retry", "POST"),
+    ]
+    trail.close(PATIENCE_S)
+
+    assert [one.status for one in answers] == [200, 204, 202]
+    told = [(one.what, one.action, one.details["Transaction"], [*one.studies]) for one in sink.events]
+    assert told == [
+        (codes.INSTANCES_TRANSFERRED, codes.READ, "ExportQuarantined", ["1.2.3"]),
+        (codes.INSTANCES_ACCESSED, codes.DELETE, "DeleteQuarantined", ["1.2.3"]),
+        (codes.BEGIN_TRANSFERRING, codes.EXECUTE, "RetryQuarantined", ["1.2.3"]),
+    ]
+
+
 def test_it_can_be_deleted(start: StartSpooling, site: Site):
     bridge = refused(start, site)
     (told,) = bridge.ask("/quarantine").json
@@ -119,8 +148,22 @@ def test_it_can_be_deleted(start: StartSpooling, site: Site):
     assert bridge.ask(f"/quarantine/{told['id']}", "DELETE").status == 404
 
 
-@pytest.mark.parametrize("path", ["/quarantine/7", "/quarantine/..%2F..", "/quarantine/%00"])
+def test_the_audit_trail_is_told_of_a_page_of_somebody_else(start: StartSpooling):
+    sink = Heard()
+    trail = Trail(sink)
+    bridge = start(trail=trail)
+    url = f"http://127.0.0.1:{bridge.server.address[1]}/quarantine/1/retry"
+
+    assert asked(url, "POST", headers={"Origin": "https://somebody.example"}).status == 403
+    trail.close(PATIENCE_S)
+
+    assert [(one.what, one.types) for one in sink.events] == [
+        (codes.SECURITY_ALERT, (codes.RESTRICTED_FUNCTION,))
+    ]
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+@pytest.mark.parametrize("path", ["/quarantine/7", "/quarantine/..%2F..", "/quarantine/%00"])
 def test_what_is_not_there_is_not_found(start: StartSpooling, method, path):
     answer = start().ask(path + ("/retry" if method == "POST" else ""), method)
 

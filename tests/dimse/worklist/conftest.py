@@ -21,11 +21,11 @@ def start(ground: Ground, tmp_path: Path) -> Iterator[StartScheduling]:
     """Starts bridges on one state folder; `sources` is as in the setting, `given` are settings by field."""
     running: list[Scheduling] = []
 
-    def start_one(sources: str = "pushed", **given: Any) -> Scheduling:
+    def start_one(sources: str = "pushed", *, state: str = "state", **given: Any) -> Scheduling:
         names = set(WorklistSettings.__dataclass_fields__)
         chosen = {name: given.pop(name) for name in list(given) if name in names}
         worklist = WorklistSettings(sources=read_locations(sources), **{"refresh_s": 0.0, **chosen})
-        settings = BridgeSettings(port=0, state=tmp_path / "state", worklist=worklist, **given)
+        settings = BridgeSettings(port=0, state=tmp_path / state, worklist=worklist, **given)
         running.append(begin(ground, settings))
         return running[-1]
 

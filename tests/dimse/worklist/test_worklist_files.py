@@ -4,10 +4,12 @@ import json
 import logging
 import os
 import shutil
+import threading
 
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from bridge.worklist.files import Files
 from tests.dimse.worklist.scheduling import a_file, a_request, an_item, folder_of, patients
 
 
@@ -113,6 +115,34 @@ def test_a_step_of_two_sources_is_told_once(start, tmp_path):
     bridge.push([an_item(1), an_item(3)])
 
     assert patients(bridge.ask()) == {"P1", "P2", "P3"}
+
+
+def test_a_step_that_was_put_off_is_not_told_as_a_later_source_still_has_it(start, tmp_path):
+    folder = folder_of(tmp_path / "in", a__wl=a_file(an_item(1)), b__wl=a_file(an_item(2)))
+    bridge = start(f"pushed, file://{folder}")
+    bridge.push([an_item(1, step={"00400002": "20240301"})])
+
+    def told(day: str) -> set[str]:
+        return patients(bridge.ask(a_request(ScheduledProcedureStepStartDate=day)))
+
+    assert told("20240115") == {"P2"}
+    assert told("20240301") == {"P1"}
+
+
+def test_a_folder_that_holds_too_much_or_does_not_answer_fails_the_query(start, tmp_path, monkeypatch):
+    folder = folder_of(tmp_path / "in", a__wl=a_file(an_item(1)))
+    assert start(f"file://{folder}", held_bytes=100, state="small").ask().final.status == 0xA700
+
+    hangs = threading.Event()
+    read = Files._read_folder
+    monkeypatch.setattr(Files, "_read_folder", lambda self, known: (hangs.wait(), read(self, known))[1])
+    bridge = start(f"file://{folder}", look_s=0.1, wait_s=0.1, state="slow")
+
+    try:
+        assert bridge.ask().final.status == 0xA700
+        bridge.end()
+    finally:
+        hangs.set()
 
 
 def test_fifty_thousand_steps_are_told_a_day_at_a_time(start, tmp_path):

@@ -55,7 +55,7 @@ def test_changes_are_folded_into_the_list_in_time(start):
     assert patients(again(bridge, start).ask()) == {f"P{number}" for number in range(10)} - {"P4"}
 
 
-def test_damaged_records_are_set_aside(start):
+def test_a_damaged_list_is_set_aside_and_what_was_put_since_is_kept(start):
     bridge = start()
     bridge.push(ITEMS[:1])
     put(bridge, "x", 9)
@@ -65,8 +65,22 @@ def test_damaged_records_are_set_aside(start):
 
     bridge = start()
 
-    assert patients(bridge.ask()) == set()
+    assert patients(bridge.ask()) == {"P9"}
     assert (folder / "list.json.damaged").exists()
+    bridge.push([an_item(7)])
+    assert patients(again(bridge, start).ask()) == {"P7"}
+
+
+def test_items_that_are_too_long_together_are_refused(start):
+    bridge = start(held_bytes=600)
+    assert put(bridge, "x", 1)
+
+    with pytest.raises(TooMany):
+        put(bridge, "y", 2)
+    with pytest.raises(TooMany):
+        bridge.push(ITEMS)
+    assert not put(bridge, "x", 1)
+    assert patients(bridge.ask()) == {"P1"}
 
 
 def test_more_items_than_there_may_be_are_refused(start):

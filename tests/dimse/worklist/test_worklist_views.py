@@ -1,16 +1,26 @@
 """Views in databases as sources of the worklist: columns, dates in the statement, outages, bounds."""
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psycopg
 import pytest
 
+from bridge.worklist import views
 from bridge.worklist.columns import steps_of_row
+from bridge.worklist.locations import read_locations
+from bridge.worklist.settings import WorklistSettings
+from bridge.worklist.views import View
+from service.dicom.errors import BadRequest
 from tests.databases import NoServer, a_schema, own_server
+from tests.dimse.dimse_peers import PATIENCE_S
 from tests.dimse.worklist.scheduling import a_request, an_item, patients
 
 COLUMNS = (
@@ -158,6 +168,37 @@ def test_a_statement_that_takes_too_long_is_ended(start, tmp_path):
     assert bridge.ask().final.status == 0xA700
 
 
+def test_a_query_that_is_called_off_holds_up_nobody_else(sqlite, monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+    where: list[str] = []
+
+    def some(rows: object) -> list[Sequence[Any]]:
+        begun.set()
+        ended.wait(PATIENCE_S)
+        return []
+
+    def interrupt(rows: object) -> None:  # as one that calls a database which does not answer
+        where.append(threading.current_thread().name)
+        ended.set()
+
+    monkeypatch.setattr(views._SqliteRows, "some", some)
+    monkeypatch.setattr(views._SqliteRows, "interrupt", interrupt)
+
+    async def work() -> str:
+        settings = WorklistSettings()
+        view = View(read_locations(sqlite(1))[0], settings)
+        found = view.steps(None)
+        asking = asyncio.create_task(anext(found))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await view.close()
+        return threading.current_thread().name
+
+    assert asyncio.run(work()) not in where
+    assert len(where) == 1
+
+
 def test_a_bad_row_is_passed_over(start, tmp_path, caplog):
     with closing(sqlite3.connect(tmp_path / "ris.db")) as database, database:
         database.execute("CREATE TABLE worklist (item, patient_id)")
@@ -176,6 +217,80 @@ def test_the_database_is_only_read(start, sqlite, tmp_path):
     bridge.ask()
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ris.db", "state"]
+
+
+def test_days_that_are_whole_numbers_are_found(start, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "ris.db")) as database, database:
+        database.execute("CREATE TABLE orders (patient_id, day INTEGER, modality)")
+        database.executemany(
+            "INSERT INTO orders VALUES (?, ?, 'CT')", [(f"P{day}", 20240100 + day) for day in (14, 15, 16)]
+        )
+        names = "patient_id, day + 0 AS scheduled_procedure_step_start_date, modality"
+        database.execute(f"CREATE VIEW worklist AS SELECT {names} FROM orders")
+    bridge = start(f"sqlite://{tmp_path}/ris.db?view=worklist")
+
+    for range_, days in (
+        ("20240115", {15}),
+        ("20240115-", {15, 16}),
+        ("-20240115", {14, 15}),
+        ("", {14, 15, 16}),
+    ):
+        told = patients(bridge.ask(a_request(ScheduledProcedureStepStartDate=range_)))
+        assert told == {f"P{day}" for day in days}
+
+
+def test_text_that_is_not_utf_8_fails_the_query_and_says_so(start, tmp_path, caplog):
+    with closing(sqlite3.connect(tmp_path / "ris.db")) as database, database:
+        database.execute("CREATE TABLE worklist (patient_id, modality)")
+        database.execute("INSERT INTO worklist VALUES (CAST(x'4dfc6c' AS TEXT), 'CT')")
+
+    assert start(f"sqlite://{tmp_path}/ris.db?view=worklist").ask().final.status == 0xA700
+    assert "UnicodeDecodeError" in caplog.text
+
+
+def test_moments_that_python_does_not_have_cost_no_other_row(start, postgresql, server):
+    setting = postgresql(3, "timestamp")
+    with psycopg.connect(setting.rpartition("view=")[0].rstrip("?&")) as database:
+        database.execute("UPDATE orders SET scheduled_at = 'infinity' WHERE patient_id = 'P1'")
+
+    assert patients(start(setting).ask()) == {"P0", "P2"}
+
+
+@pytest.mark.parametrize(
+    ("moment", "day", "minute"),
+    [
+        ("2024-01-15 22:05:10.123456", "20240115", "220510.123456"),
+        ("2024-01-15T22:05:10.1234567Z", "20240115", "220510.123456"),
+        ("20240115 2205", "20240115", "2205"),
+        ("2024-01-15 22:05:10+01", "20240115", "220510"),
+        ("2024-01-15T22:05+05:30", "20240115", "2205"),
+        ("2024-01-15", "20240115", None),
+        (20240115, "20240115", None),
+        (datetime(2024, 1, 15, 22, 5), "20240115", "220500"),
+        (date(987, 1, 15), "09870115", None),
+        (b"2024-01-15 22:05", "20240115", "2205"),
+    ],
+)
+def test_a_moment_is_read_as_iso_8601_writes_it(moment, day, minute):
+    (step,) = steps_of_row(["modality", "scheduled_at"], ["CT", moment])
+
+    (item,) = step.dataset()["00400100"]["Value"]
+    assert item["00400002"]["Value"] == [day]
+    assert item.get("00400003", {"Value": [None]})["Value"] == [minute]
+
+
+@pytest.mark.parametrize(
+    "moment", ["2024-01-15 10:05 PM", "15.01.2024", "2024-13-45", "2024-01-15 25:00", b"\xff"]
+)
+def test_a_moment_that_cannot_be_read_makes_no_step(moment):
+    with pytest.raises(BadRequest):
+        steps_of_row(["modality", "scheduled_at"], ["CT", moment])
+
+
+def test_a_birth_date_that_is_none_is_left_out():
+    (step,) = steps_of_row(["modality", "patient_birth_date"], ["CT", "15.01.1970"])
+
+    assert "00100030" not in step.dataset()
 
 
 def test_values_become_what_the_attribute_holds():

@@ -131,7 +131,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chromium()
     folder = tmp_path_factory.mktemp("issuer")
     with or_skip():
-        installed(Path(__file__).parent, folder)
+        installed(Path(__file__).parent, folder, node=20)
     return folder
 
 
