@@ -127,7 +127,8 @@ def test_it_lies_beside_the_dicomweb_root_too(build, open_site, prefix, root):
 def test_a_trusted_proxy_may_put_it_below_a_path(build, site):
     settings = Settings.from_environment({"ISTHMUS_OHIF": str(build), "ISTHMUS_TRUSTED_PROXIES": "10.0.0.1"})
     client = TestClient(create_app(site.archive, settings), client=("10.0.0.1", 4711))
-    stranger = TestClient(create_app(site.archive, settings), client=("10.0.0.2", 4711))
+    app = create_app(site.archive, settings)
+    stranger = TestClient(app, base_url="http://127.0.0.1", client=("10.0.0.2", 4711))
     told = {"X-Forwarded-Prefix": "/ward"}
 
     assert b'src="/ward/ohif/app-config.js"' in client.get("/ohif/", headers=told).content

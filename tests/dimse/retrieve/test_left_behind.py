@@ -26,7 +26,7 @@ def test_askers_that_vanish_leave_no_task_no_room_and_no_descriptor(
     stored(served, objects)
     dest = destination(CT)
     bridge = start(dest.peer(), whole_bytes=whole_bytes, held_bytes=1 << 20)
-    retrieve = bridge.listener._by_operation[Operation.C_MOVE]
+    (retrieve,) = bridge.listener._by_operation[Operation.C_MOVE]
 
     def vanish(number: int) -> None:
         with RawPeer(bridge.address) as peer:

@@ -465,7 +465,7 @@ def test_what_was_held_is_given_back_however_a_retrieval_ends(start, served, des
 
     dest = destination(CT, status=status)
     bridge = start(dest.peer())
-    retrieve = bridge.listener._by_operation[Operation.C_MOVE]
+    (retrieve,) = bridge.listener._by_operation[Operation.C_MOVE]
 
     moved(bridge.port, identifier)
     moved(bridge.port, identifier, to="DEST")
