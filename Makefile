@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup run test check format bench bench-scale image lock clean
+.PHONY: help setup run test check format bench bench-scale kills image lock clean
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/'
 
@@ -30,6 +30,9 @@ bench: .venv/.dev            ## ratios against named baselines, printed
 
 bench-scale: .venv/.dev      ## the same on an index of ten million instances: an hour, and 50 GB
 	$(BIN)/python -m tests.bench.scale $(ARGS)
+
+kills: .venv/.dev            ## kill bridge and archive 200 times while studies are sent: a quarter of an hour
+	$(BIN)/python -m tests.e2e.spool_killing $(or $(ROUNDS),200)
 
 image: .venv/.dev            ## build the Dockerfile without an engine, and try what comes of it
 	.ci/image $(FOLDER)
