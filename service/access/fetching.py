@@ -3,11 +3,12 @@
 import http.client
 import ipaddress
 import json
-import ssl
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from service.tls import client_context
 
 _MOST_BYTES = 1 << 20
 _BLOCK = 16 << 10
@@ -74,7 +75,7 @@ def _connection(
 ) -> http.client.HTTPConnection:
     if scheme == "http":
         return http.client.HTTPConnection(host, port, timeout=timeout_s)
-    context = ssl.create_default_context()
+    context = client_context()
     if ca_file is not None:
         context.load_verify_locations(cafile=str(ca_file))
     return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)

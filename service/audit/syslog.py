@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from service.audit import codes
 from service.audit.event import Event
 from service.audit.writing import as_xml
+from service.tls import client_context
 
 _FACILITY = 10  # security/authorization messages (PS3.15 A.6)
 _SEVERITY: Mapping[int, int] = {codes.SUCCESS: 5, codes.MINOR_FAILURE: 4, codes.SERIOUS_FAILURE: 3}
@@ -92,7 +93,7 @@ class SyslogSink:
 
 
 def _tls(collector: Collector) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=collector.ca_file or None)
+    context = client_context(collector.ca_file or None)
     if collector.certificate_file:
         context.load_cert_chain(collector.certificate_file, collector.key_file or None)
     return context

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -57,8 +58,8 @@ def signing_key(kid: str, algorithm: str = "RS256", *, number: int = 0, bits: in
 class Issuer:
     """A provider that can be told to rotate its keys, to fail, and to lie."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, scheme: str = "http") -> None:
+        self.url = f"{scheme}://127.0.0.1:{port}"
         self.keys = [signing_key("first")]
         self.asked: list[str] = []
         self.answers: dict[str, Callable[[], tuple[int, bytes]]] = {
@@ -112,8 +113,8 @@ class Issuer:
 
 
 @contextmanager
-def running_issuer() -> Iterator[Issuer]:
-    """An issuer that answers until the end of the block."""
+def running_issuer(tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
+    """An issuer that answers until the end of the block, over TLS where there is a context for it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -135,7 +136,9 @@ def running_issuer() -> Iterator[Issuer]:
             pass
 
     server = Server(("127.0.0.1", 0), Handler)
-    issuer = Issuer(server.server_address[1])
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    issuer = Issuer(server.server_address[1], "http" if tls is None else "https")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
