@@ -9,8 +9,10 @@ from pathlib import Path
 from bridge import hosts, syntaxes
 from bridge.archive.settings import ArchiveSettings as ArchiveSettings
 from bridge.archive.settings import read_archive
+from bridge.forwarding.settings import ForwardingSettings, read_forwarding
 from bridge.mpps.settings import MppsSettings, read_mpps
 from bridge.peers import Peers, read_peers
+from bridge.spool.settings import SpoolSettings, read_spool
 from bridge.tls import OwnTls, TlsListening, read_listening, read_own
 from bridge.worklist.settings import WorklistSettings, read_worklist
 from service import environment
@@ -214,81 +216,6 @@ class PacsSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class SpoolSettings:
-    """How instances are kept while the archive does not take them, and sent on afterwards."""
-
-    size_bytes: int = 0
-    """The most bytes that are kept, those in quarantine among them; 0: none are taken."""
-    instances: int = 200_000
-    """The most that are kept: each has a file, and some 500 bytes of memory."""
-    reserve_bytes: int = 256 << 20
-    """Left free on the disk."""
-    own_bytes: int = 1 << 20
-    """Of an instance that arrives are held in memory in any case."""
-    held_bytes: int = 64 << 20
-    """More than that, of all that arrive together, before copies go into files."""
-    threads: int = 4
-    """That write, read and sync."""
-    answer_s: float = 30.0
-    """For the archive's answer, before an instance is kept instead; shorter than modalities wait."""
-    studies: int = 4
-    """Sent on at a time."""
-    pause_s: float = 0.5
-    """Before an archive that was lost is tried again; doubled each time."""
-    longest_pause_s: float = 10.0
-    strikes: int = 5
-    """How often the archive may fail with an instance, and take others meanwhile, before it is set aside."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardingSettings:
-    """How instances are sent on by rules, and how long that is tried."""
-
-    most: int = 200_000
-    """Instances that wait or have failed, for all targets together; each takes about 1 KiB of memory."""
-    give_up_s: float = 7 * 86400.0
-    """How long an instance is tried before it counts as failed."""
-    hooks: Path | None = None
-    """The folder of the modules that hooks are in."""
-    hook_timeout_s: float = 2.0
-    hook_start_s: float = 30.0
-    """For a hook's module to be imported."""
-    hook_bytes: int = 1 << 30
-    """The address space of a hook's process."""
-    gather_s: float = 1.0
-    """How long instances of a study are gathered before the first of them is sent."""
-    batch: int = 500
-    """Instances that go over one association."""
-    retry_delay_s: float = 2.0
-    """Before the second attempt; doubled each time."""
-    retry_pause_s: float = 300.0
-    """The longest such pause."""
-    missing_tries: int = 6
-    """How often the archive is asked for an instance that it has not, before it counts as failed."""
-    stop_s: float = 2.0
-    """For the instance that is being sent when the program ends."""
-    held_bytes: int = 32 << 20
-    """In instances that are fetched ahead, of each target."""
-    sending: int = 4
-    """Instances that are sent to a DICOMweb server at a time."""
-    head_bytes: int = 1 << 20
-    """The beginning of a data set in which rules look for attributes; else the archive is asked."""
-    deciding: int = 4
-    """Instances of which the archive is asked for the attributes at a time."""
-    metadata_bytes: int = 16 << 20
-    """The longest answer to that."""
-    segment_bytes: int = 16 << 20
-    """Of the journal, before it is compacted."""
-    rounds: int = 3
-    """How often an instance goes to one target within `round_s`; more than that is a circle of servers."""
-    round_s: float = 3600.0
-    remembered: int = 200_000
-    """Instances of which that is known."""
-    warn_s: float = 60.0
-    """Between two lines of the log that say that there is no room."""
-
-
-@dataclass(frozen=True, slots=True)
 class BridgeSettings:
     """Everything that the bridge is told from outside."""
 
@@ -360,27 +287,10 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
         control=_control(environ),
         audit=read_audit(environ),
         traces_to=collector(environ),
-        forwarding=_forwarding(environ, peers),
+        forwarding=read_forwarding(environ, peers),
         worklist=read_worklist(environ),
         mpps=read_mpps(environ),
-        spool=SpoolSettings(size_bytes=environment.size(environ, "ISTHMUS_SPOOL", 0, least=64 << 20)),
-    )
-
-
-def _forwarding(environ: Mapping[str, str], peers: Peers) -> ForwardingSettings:
-    given = environment.text(environ, "ISTHMUS_HOOKS", "")
-    if given and not Path(given).is_dir():
-        raise SettingError(f"ISTHMUS_HOOKS must be a folder with Python modules; it is {given!r}.")
-    for rule in peers.rules:
-        if rule.hook and not given:
-            raise SettingError(
-                f"ISTHMUS_HOOKS must name the folder of the hook {rule.hook} of ISTHMUS_PEERS ({rule.name})."
-            )
-    return ForwardingSettings(
-        most=environment.integer(environ, "ISTHMUS_FORWARD_MAX", 200_000, least=1, most=10_000_000),
-        give_up_s=86400.0 * environment.integer(environ, "ISTHMUS_FORWARD_DAYS", 7, least=1, most=365),
-        hooks=Path(given).resolve() if given else None,
-        hook_timeout_s=environment.integer(environ, "ISTHMUS_HOOK_TIMEOUT_S", 2, least=1, most=60),
+        spool=read_spool(environ),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bridge.settings import ForwardingSettings
+from bridge.forwarding.settings import ForwardingSettings
 from service.environment import SettingError
 
 log = logging.getLogger("isthmus.forwarding")

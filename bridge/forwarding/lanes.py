@@ -12,7 +12,7 @@ from bridge.forwarding.entry import Entry
 from bridge.forwarding.ledger import Ledger
 from bridge.forwarding.outcomes import Outcomes
 from bridge.forwarding.queue import Batch
-from bridge.settings import ForwardingSettings
+from bridge.forwarding.settings import ForwardingSettings
 from service.dicom.errors import ArchiveError
 from service.dicom.resource import InstanceKey
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from bridge.forwarding.entry import UNDECIDED, Entry, Route
 from bridge.forwarding.journal import Journal, Record
 from bridge.forwarding.queue import Queue
-from bridge.settings import ForwardingSettings
+from bridge.forwarding.settings import ForwardingSettings
 from bridge.state import StateUnavailable
 from service.dicom.errors import Busy, NotFound, StoreUnavailable
 from service.dicom.resource import InstanceKey

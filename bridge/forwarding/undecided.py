@@ -18,7 +18,7 @@ from bridge.forwarding.hook import Hook
 from bridge.forwarding.ledger import Ledger
 from bridge.forwarding.queue import Batch
 from bridge.forwarding.rules import Caller, Rule
-from bridge.settings import ForwardingSettings
+from bridge.forwarding.settings import ForwardingSettings
 from service.dicom.errors import ArchiveError, NotFound, UpstreamFailed
 from service.dicom.resource import InstanceKey, Level
 from service.dicom.retrieval import Wanted

@@ -7,13 +7,13 @@ from typing import BinaryIO
 
 from bridge import statuses, tracing
 from bridge.archive.remote import RemoteArchive
-from bridge.settings import SpoolSettings
 from bridge.spool import verdict
 from bridge.spool.entry import Entry
 from bridge.spool.folder import Folder, Unreadable, read_block
 from bridge.spool.lanes import Lanes
 from bridge.spool.quarantine import Quarantine
 from bridge.spool.reach import Reach
+from bridge.spool.settings import SpoolSettings
 from bridge.spool.space import Space
 from bridge.spool.verdict import Fate, Verdict
 from service.dicom.errors import ArchiveError

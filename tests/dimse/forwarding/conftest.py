@@ -6,38 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from tests.dimse.dimse_peers import Ground
 from tests.dimse.forwarding.forwarded import TAKES_CT, Forwarder, begin, settings_of
-from tests.dimse.retrieve.retrieving import Destination, Served, a_service, serve, stop
+from tests.dimse.retrieve.retrieving import Destination, Served
+from tests.dimse.served import ground, served, service
+
+__all__ = ["ground", "served", "service"]
 
 StartForwarder = Callable[..., Forwarder]
-
-
-@pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
-    ground = Ground(uvloop.new_event_loop)
-    yield ground
-    ground.end()
-
-
-@pytest.fixture(scope="module")
-def service(ground: Ground) -> Iterator[Served]:
-    """The real service."""
-    service = a_service()
-    server = ground.run(serve(service))
-    yield service
-    ground.run(stop(server))
-    service.archive.close()
-
-
-@pytest.fixture
-def served(service: Served) -> Iterator[Served]:
-    """The service, well behaved; what it holds of other tests has UIDs of its own."""
-    service.forget_requests()
-    yield service
-    service.trouble = lambda scope, number: None
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from bridge.control.crossing import DimseLoop
 from bridge.control.house import House
 from bridge.control.server import ControlServer, listening
 from bridge.forwarding.forwarding import Forwarding
+from bridge.forwarding.settings import ForwardingSettings
 from bridge.jobs.jobs import Jobs
 from bridge.journal import AssociationReport
 from bridge.peers import Peer, read_peers
@@ -32,10 +33,9 @@ from bridge.settings import (
     ArchiveSettings,
     BridgeSettings,
     ControlSettings,
-    ForwardingSettings,
     Limits,
-    SpoolSettings,
 )
+from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 from bridge.state import StateFolder
 from service.dicom.part10 import file_head, read_file_head

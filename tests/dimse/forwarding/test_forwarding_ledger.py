@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.forwarding.entry import Entry, Route
 from bridge.forwarding.ledger import Ledger
-from bridge.settings import ForwardingSettings
+from bridge.forwarding.settings import ForwardingSettings
 
 TARGET = "workstation"
 

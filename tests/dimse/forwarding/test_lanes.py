@@ -9,7 +9,7 @@ from bridge.forwarding.entry import Entry, Route
 from bridge.forwarding.lanes import Lane
 from bridge.forwarding.ledger import Ledger
 from bridge.forwarding.outcomes import Outcomes
-from bridge.settings import ForwardingSettings
+from bridge.forwarding.settings import ForwardingSettings
 from service.dicom.resource import InstanceKey
 from tests.dimse.dimse_peers import PATIENCE_S
 

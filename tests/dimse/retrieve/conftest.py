@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import uvloop
 
 from bridge.archive.remote import RemoteArchive
 from bridge.journal import AssociationReport
@@ -18,33 +17,10 @@ from bridge.scp.service import Service
 from bridge.scp.store import Store
 from bridge.settings import ArchiveSettings, BridgeSettings, Limits, RetrieveSettings
 from tests.dimse.dimse_peers import PATIENCE_S, Bridge, Ground
-from tests.dimse.retrieve.retrieving import Destination, Served, a_service, chosen, serve, stop
+from tests.dimse.retrieve.retrieving import Destination, Served, chosen
+from tests.dimse.served import ground, served, service
 
-
-@pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
-    """One loop for the tests of a module, as starting and stopping a service takes most of their time."""
-    ground = Ground(uvloop.new_event_loop)
-    yield ground
-    ground.end()
-
-
-@pytest.fixture(scope="module")
-def service(ground: Ground) -> Iterator[Served]:
-    """The real service."""
-    service = a_service()
-    server = ground.run(serve(service))
-    yield service
-    ground.run(stop(server))
-    service.archive.close()
-
-
-@pytest.fixture
-def served(service: Served) -> Iterator[Served]:
-    """The service, well behaved; what it holds of other tests has UIDs of its own."""
-    service.forget_requests()
-    yield service
-    service.trouble = lambda scope, number: None
+__all__ = ["ground", "served", "service"]
 
 
 StartRetrieving = Callable[..., Bridge]

@@ -22,7 +22,8 @@ from bridge.jobs.jobs import Jobs
 from bridge.scp.echo import Echo
 from bridge.scp.listener import Listener
 from bridge.scp.store import Store
-from bridge.settings import ArchiveSettings, BridgeSettings, ControlSettings, Limits, SpoolSettings
+from bridge.settings import ArchiveSettings, BridgeSettings, ControlSettings, Limits
+from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 from bridge.state import StateFolder
 from service.audit.trail import Trail
