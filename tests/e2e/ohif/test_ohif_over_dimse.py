@@ -61,8 +61,10 @@ class Site:
 
     def strange(self, tab: Tab) -> list[str]:
         """What a tab asked of others than the viewer's files and the face."""
-        ours = (f"http://127.0.0.1:{self.program.port}/ohif/", self.face, "data:", "about:")
-        return [url for url in tab.requests if not url.removeprefix("blob:").startswith(ours)]
+        home = f"http://127.0.0.1:{self.program.port}/"
+        # blob:, data: and about: never leave the browser (the viewer's workers may be blobs of its own).
+        ours = (f"{home}ohif/", self.face, f"blob:{home}", "data:", "about:")
+        return [url for url in tab.requests if not url.startswith(ours)]
 
 
 @pytest.fixture(scope="module")
