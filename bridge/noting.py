@@ -58,6 +58,22 @@ def note_instance(head: bytes, syntax: Syntax, sop_class: str) -> None:
     notes.patients = (patient,) if patient else ()
 
 
+def note_stored(study: str, sop_class: str) -> bool:
+    """An instance of this study was stored; whether that was not known from its first bytes."""
+    notes = _current.get()
+    if notes is None or notes.studies:
+        return False
+    notes.studies = {study: {sop_class: 1}}
+    return True
+
+
+def note_patient(patient: str | None) -> None:
+    """It is of the patient with this ID, if it is of any."""
+    notes = _current.get()
+    if notes is not None and patient:
+        notes.patients = (patient,)
+
+
 def note_identifier(identifier: Identifier) -> None:
     """A query or retrieval asks by these keys, of which only UIDs keep their values."""
     notes = _current.get()

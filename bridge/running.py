@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from bridge.archive.own import OwnArchive
 from bridge.archive.presence import arrival
 from bridge.archive.remote import RemoteArchive
 from bridge.commitment.commitments import Commitments
@@ -38,6 +39,7 @@ from bridge.settings import BridgeSettings
 from bridge.spool.spool import Spool
 from bridge.state import StateFolder, StateUnavailable
 from service.audit.trail import Trail
+from service.dicom.errors import ArchiveError
 from service.web.guard import guard_of
 
 log = logging.getLogger("isthmus.bridge")
@@ -51,12 +53,14 @@ class Bridge:
     """All parts of one bridge; made, started and stopped on the loop of its associations."""
 
     def __init__(self, settings: BridgeSettings, state: StateFolder, trail: Trail | None) -> None:
+        """May raise `SettingError` and `CannotStart`."""
         self._settings = settings
         self._state = state
         self._trail = trail
         self._open = False
         self._archive = RemoteArchive(settings.archive)
-        self._spool = Spool(settings, self._archive)
+        self._own = _own_archive(settings)
+        self._spool = Spool(settings, self._archive, self._own)
         shelf = state.shelf("commitments", most=settings.commitment.transactions)
         self._commitments = Commitments(settings, shelf, search_of(self._archive), self._spool)
         self._procedures = Procedures(settings, state)
@@ -108,6 +112,8 @@ class Bridge:
         await self._commitments.stop()
         await self._spool.stop()
         await self._archive.close()
+        if self._own is not None:
+            await self._own.close()
         await self._state.close()
 
     def _services(self) -> list[Service]:
@@ -177,6 +183,14 @@ class Bridge:
             forwarding=self._forwarding,
             procedures=self._procedures,
         )
+
+
+def _own_archive(settings: BridgeSettings) -> OwnArchive | None:
+    """The archive that the bridge stores in by itself, if it does. `SettingError`, `CannotStart`."""
+    try:
+        return None if settings.own is None else OwnArchive(settings.own)
+    except ArchiveError as error:
+        raise CannotStart(f"cannot store in {settings.own.store if settings.own else ''}: {error}") from None
 
 
 @contextmanager

@@ -249,6 +249,8 @@ class BridgeSettings:
     worklist: WorklistSettings = field(default_factory=WorklistSettings)
     mpps: MppsSettings = field(default_factory=MppsSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    own: Settings | None = None
+    """The archive beside the bridge, where the bridge enters what it receives itself; `None` for by HTTP."""
 
 
 def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
@@ -291,7 +293,13 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
         worklist=read_worklist(environ),
         mpps=read_mpps(environ),
         spool=read_spool(environ),
+        own=_own(environ),
     )
+
+
+def _own(environ: Mapping[str, str]) -> Settings | None:
+    by = environment.one_of(environ, "ISTHMUS_BRIDGE_STORES_BY", "http", ("http", "itself"))
+    return Settings.from_environment(environ) if by == "itself" else None
 
 
 def _control(environ: Mapping[str, str]) -> ControlSettings:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from service.archive.port import Outcome, Stored
 from service.dicom.errors import (
     ArchiveError,
     BadRequest,
@@ -182,6 +183,14 @@ def store_status_of_answer(http_status: int, body: bytes) -> int:
             warnings = _reasons(answer, (_REFERENCED,), _WARNING_REASON)
             return next((w for w in warnings if 0xB000 <= w <= 0xBFFF), SUCCESS)
     return _STATUS_OF_HTTP.get(http_status, PROCESSING_FAILURE)
+
+
+def store_status_of_outcome(outcome: Outcome) -> int:
+    """The C-STORE status of what became of an instance in the archive beside the bridge."""
+    if isinstance(outcome, Stored):
+        warning = outcome.warning or SUCCESS
+        return warning if warning >> 12 == 0xB else SUCCESS
+    return _failure(outcome.reason)
 
 
 def says_what_became(body: bytes) -> bool:

@@ -311,6 +311,14 @@ BRIDGE = (
         default="from `ISTHMUS_HOST`, `ISTHMUS_PORT`, `ISTHMUS_PREFIX`",
     ),
     _one(
+        "ISTHMUS_BRIDGE_STORES_BY",
+        "",
+        "`http`: what modalities send goes to `ISTHMUS_ARCHIVE_URL` by STOW-RS. `itself`: the bridge enters "
+        "it into `ISTHMUS_STORE` and `ISTHMUS_INDEX` as the service does, for about half the processor time; "
+        "for a bridge on the machine of the files. All else goes by HTTP either way",
+        default="`http`; under `isthmus up` on files, `itself`",
+    ),
+    _one(
         "ISTHMUS_ARCHIVE_TOKEN_FILE",
         "bridge.archive.token_file",
         "a file with the bearer token for that server, or `name:password`; it is read again when it changes. "

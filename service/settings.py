@@ -79,7 +79,7 @@ class Settings:
     read_queue: int = 256
     store_threads: int = 8
     uploads: int = 512
-    write_threads: int = 4
+    write_threads: int = 0
     """That write objects while others arrive; without any, who takes an object in writes it too."""
     batch_instances: int = 100
     batch_bytes: int = 16 << 20
@@ -96,6 +96,11 @@ class Settings:
     def pixel_threads(self) -> int:
         """How many threads of one process work on pixels: its share of the CPUs."""
         return max(_allowed_cpus() // self.workers, 1)
+
+    @property
+    def pixel_shelf(self) -> int:
+        """How much of the cache for pixels is for what pictures are made of."""
+        return self.pixel_cache // 4
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":

@@ -86,7 +86,9 @@ def up(settings: Settings, environ: Mapping[str, str]) -> int:
             descriptors=known_by,
             variables=_with_bridge(environ, settings.host, bridge),
         ),
-        Child("bridge", [*python, "bridge", *login], descriptors=known_by),
+        Child(
+            "bridge", [*python, "bridge", *login], descriptors=known_by, variables=_beside(settings, environ)
+        ),
     ]
     # Each child has children of its own to end within the same time.
     supervisor = Supervisor(children, drain_s=settings.drain_s + 2)
@@ -101,6 +103,15 @@ def _is_own_archive(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether the bridge has to sign in to the service beside it, and is told no other way."""
     told = (text(environ, name, "") for name in ("ISTHMUS_ARCHIVE_URL", "ISTHMUS_ARCHIVE_TOKEN_FILE"))
     return settings.access.asked and not any(told)
+
+
+def _beside(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """`environ`, in which the bridge is told to store by itself in what lies on this machine."""
+    files = settings.store.startswith("file://") and settings.index.startswith("sqlite://")
+    if not files or text(environ, "ISTHMUS_ARCHIVE_URL", ""):
+        return environ
+    by = text(environ, "ISTHMUS_BRIDGE_STORES_BY", "itself")
+    return {**environ, "ISTHMUS_BRIDGE_STORES_BY": by}
 
 
 def _with_bridge(environ: Mapping[str, str], host: str, bridge: str) -> Mapping[str, str]:

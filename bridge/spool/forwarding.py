@@ -6,8 +6,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from bridge import statuses, tracing
-from bridge.archive.remote import RemoteArchive
-from bridge.spool import verdict
+from bridge.spool.deposit import Deposit
 from bridge.spool.entry import Entry
 from bridge.spool.folder import Folder, Unreadable, read_block
 from bridge.spool.lanes import Lanes
@@ -16,7 +15,6 @@ from bridge.spool.reach import Reach
 from bridge.spool.settings import SpoolSettings
 from bridge.spool.space import Space
 from bridge.spool.verdict import Fate, Verdict
-from service.dicom.errors import ArchiveError
 
 log = logging.getLogger("isthmus.spool")
 
@@ -33,7 +31,7 @@ class Forwarder:
 
     def __init__(
         self,
-        archive: RemoteArchive,
+        deposit: Deposit,
         folder: Folder,
         space: Space,
         lanes: Lanes,
@@ -45,7 +43,7 @@ class Forwarder:
         self.quarantine = Quarantine(folder, space, lanes, self.stir)
         self.taken = 0
         """Instances that the archive took, those that were never spooled among them."""
-        self._archive = archive
+        self._deposit = deposit
         self._folder = folder
         self._space = space
         self._lanes = lanes
@@ -126,12 +124,7 @@ class Forwarder:
 
     async def _sent(self, entry: Entry) -> Verdict:
         async with _Reading(self._folder, entry) as body:
-            try:
-                first = await body.read()
-                answer = await self._archive.store(b"", first, body)
-            except ArchiveError as error:
-                return verdict.of_error(error)
-        return verdict.of_answer(answer, acknowledged=True)
+            return await self._deposit.put(b"", await body.read(), body, acknowledged=True)
 
     def _is_poison(self, entry: Entry) -> bool:
         """Whether it is the instance, not the archive: noted for this failure."""

@@ -6,9 +6,10 @@ import logging
 from dataclasses import dataclass, replace
 
 from bridge import statuses
+from bridge.archive.own import OwnArchive
 from bridge.archive.remote import Body, RemoteArchive
 from bridge.settings import BridgeSettings
-from bridge.spool import verdict
+from bridge.spool.deposit import Deposit, OwnDeposit, WebDeposit
 from bridge.spool.draft import Draft, Tee
 from bridge.spool.entry import Entry
 from bridge.spool.folder import Folder, NoRoom
@@ -18,7 +19,6 @@ from bridge.spool.reach import Reach
 from bridge.spool.space import Memory, Space
 from bridge.spool.study import study_of
 from bridge.spool.verdict import Fate, Verdict
-from service.dicom.errors import ArchiveError
 
 log = logging.getLogger("isthmus.spool")
 
@@ -50,7 +50,10 @@ class Spool:
     One that is off takes nothing, and still sends on what was kept before.
     """
 
-    def __init__(self, settings: BridgeSettings, archive: RemoteArchive) -> None:
+    def __init__(
+        self, settings: BridgeSettings, archive: RemoteArchive, own: OwnArchive | None = None
+    ) -> None:
+        """Instances go to `own` where there is one, else to `archive` by HTTP."""
         chosen = settings.spool
         self.spooled = 0
         """Instances that were kept since the program started."""
@@ -60,10 +63,15 @@ class Spool:
         self._chosen = chosen
         self._memory = Memory(chosen.held_bytes)
         self._folder = Folder(settings.state, threads=chosen.threads, reserve_bytes=chosen.reserve_bytes)
-        self._forwarder = Forwarder(archive, self._folder, self.space, self.lanes, self.reach, chosen)
-        self.quarantine = self._forwarder.quarantine
         wait_s = min(settings.archive.answer_s, chosen.answer_s if chosen.size_bytes else float("inf"))
-        self._archive = RemoteArchive(replace(settings.archive, answer_s=wait_s))
+        self._impatient = RemoteArchive(replace(settings.archive, answer_s=wait_s))
+        self._deposit: Deposit = WebDeposit(self._impatient)
+        patient: Deposit = WebDeposit(archive)
+        if own is not None:
+            self._deposit = OwnDeposit(own, within_s=wait_s)
+            patient = OwnDeposit(own, within_s=settings.archive.answer_s)
+        self._forwarder = Forwarder(patient, self._folder, self.space, self.lanes, self.reach, chosen)
+        self.quarantine = self._forwarder.quarantine
         self._promising: set[asyncio.Task[None]] = set()
 
     @property
@@ -113,7 +121,7 @@ class Spool:
         await self._forwarder.stop()
         if self._promising:
             await asyncio.wait(self._promising)
-        await self._archive.close()
+        await self._impatient.close()
         await asyncio.to_thread(self._folder.close)
 
     async def gone(self, instance: str) -> None:
@@ -171,12 +179,7 @@ class Spool:
     async def _sent(self, arriving: Arriving, first: list[bytes], body: Body) -> Verdict:
         """What the archive says of an instance that is sent to it."""
         begun = asyncio.get_running_loop().time()
-        try:
-            answer = await self._archive.store(arriving.head, first, body)
-        except ArchiveError as error:
-            found = verdict.of_error(error)
-        else:
-            found = verdict.of_answer(answer, acknowledged=False)
+        found = await self._deposit.put(arriving.head, first, body)
         if found.fate in (Fate.STORED, Fate.REFUSED):
             self._forwarder.taken += found.fate is Fate.STORED
             self.reach.answered()

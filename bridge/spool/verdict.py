@@ -1,10 +1,11 @@
-"""What an archive's answer, or the lack of one, means for an instance that could be kept."""
+"""What an archive says of an instance that could be kept, or the lack of a word, and what it means."""
 
 import enum
 from dataclasses import dataclass
 
 from bridge import statuses
 from bridge.archive.http1 import ConnectionLost, HttpAnswer
+from service.archive.port import Outcome, Stored
 from service.dicom.errors import ArchiveError, UpstreamTimeout
 
 _LOGIN = frozenset((401, 403, 407))
@@ -67,3 +68,19 @@ def of_error(error: ArchiveError) -> Verdict:
     if isinstance(error, ConnectionLost):
         return Verdict(Fate.DOUBTFUL, status, because="it ends the connection")
     return Verdict(Fate.LATER, status, because="it cannot be reached")
+
+
+def of_outcome(outcome: Outcome) -> Verdict:
+    """The verdict where the instance was entered here: as it would be of the service's answer about it."""
+    status = statuses.store_status_of_outcome(outcome)
+    if isinstance(outcome, Stored):
+        return Verdict(Fate.STORED, status)
+    if outcome.transient:
+        return Verdict(Fate.LATER, status, because=outcome.message)
+    return Verdict(Fate.REFUSED, status)
+
+
+def of_trouble(error: ArchiveError) -> Verdict:
+    """The verdict where it could not be entered here, and nothing is known of it."""
+    fate = Fate.DOUBTFUL if isinstance(error, UpstreamTimeout) else Fate.LATER
+    return Verdict(fate, statuses.store_status(error), because=str(error))

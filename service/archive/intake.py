@@ -1,5 +1,6 @@
 """The way in: objects are scanned as they arrive, made durable, then entered in the index."""
 
+import contextlib
 import logging
 import time
 import traceback
@@ -27,7 +28,7 @@ from service.dicom.errors import (
     UpstreamFailed,
     WrongStudy,
 )
-from service.dicom.record import InstanceRecord
+from service.dicom.record import Held, InstanceRecord
 from service.dicom.resource import InstanceKey, Resource
 from service.dicom.scan import Budget, Scan, Scanned
 from service.index.port import Added, FullIndex, OnDuplicate
@@ -36,6 +37,7 @@ from service.store.port import ObjectStore, Upload
 
 _SETTLED_AFTER_S = 30.0
 _LARGE = 4 << 20
+_OPEN_TOGETHER = 8  # objects that were written by who brought them, and are not yet known to be durable
 _log = logging.getLogger("isthmus.intake")
 
 
@@ -84,7 +86,10 @@ class _Arriving:
 
 @dataclass(slots=True)
 class _Writing:
-    """A complete body on its way to being durable, in a thread of its own where one is free."""
+    """A complete body on its way to being durable, in a thread of its own where one is free.
+
+    Where nobody else writes, `done` is what nobody begins before it is settled.
+    """
 
     upload: Upload
     object_key: str
@@ -92,11 +97,10 @@ class _Writing:
     done: Future[None]
 
     def settle(self) -> None:
-        """Return once it is durable; raises what kept it from that."""
+        """Return once it is durable; raises what kept it from that, each time."""
         if self.done.cancel():  # nobody has begun: no need to wait for a thread
-            self.upload.commit(self.object_key, self.digest.result)
-        else:
-            self.done.result()
+            self.done = _done(partial(self.upload.commit, self.object_key, self.digest.result))
+        self.done.result()
 
 
 @dataclass(slots=True)
@@ -121,8 +125,8 @@ class _Batch:
 class ObjectIntake:
     """Takes objects into a store and an index: each object durable first, its row second.
 
-    Writing an object overlaps with finding its digest and with receiving the next one; rows are committed
-    in batches.
+    Writing an object overlaps with finding its digest and what its row says, and with receiving the next
+    one; rows are committed in batches.
     """
 
     def __init__(
@@ -193,9 +197,12 @@ class ObjectIntake:
                 raise TooLarge("The object took too long to arrive; send it over a faster connection.")
             scanned = arriving.scan.finish()
             self._admit(scanned)
-            known = self._known(scanned) if self._limits.look_first else None
-            # The digest comes last: it is found while the object is being written.
             object_key = arriving.object_key or new_object_key(scanned.key)
+            held = self._held(scanned.key) if self._limits.look_first else ()
+            if not held:
+                arriving.upload.ready(object_key)
+            known = self._known(scanned, held)
+            # The digest comes last: it is found while the object is being written.
             record = record_of(scanned, arriving.size, object_key, digest=b"")
         except Exception as error:
             arriving.drop()
@@ -226,11 +233,14 @@ class ObjectIntake:
             raise WrongStudy("The object belongs to another study than the one in the URL.")
         require_permitted(scanned, self._within)
 
-    def _known(self, scanned: Scanned) -> Outcome | None:
-        """The outcome of an object whose row is there already, where no write can change it."""
-        key = scanned.key
+    def _held(self, key: InstanceKey) -> Sequence[Held]:
+        """The row that is there already, if any."""
         held = self._index.locate(Resource(key.study, key.series, key.instance), within=self._within)
-        if not held or self._adopted.forget_if_fallen(self._index, held):
+        return () if held and self._adopted.forget_if_fallen(self._index, held) else held
+
+    def _known(self, scanned: Scanned, held: Sequence[Held]) -> Outcome | None:
+        """The outcome of an object whose row is there already, where no write can change it."""
+        if not held:
             return None
         if held[0].digest == scanned.digest:
             return Stored(scanned.key, scanned.sop_class, warning_of(scanned), already=True)
@@ -254,12 +264,11 @@ class ObjectIntake:
             self._wait_for_room()
 
     def _write(self, upload: Upload, object_key: str, scanned: Scanned) -> _Writing:
-        """Hand a complete object to the writers; its digest is found meanwhile."""
+        """Hand a complete object to the writers, if there are any; its digest is found meanwhile."""
         digest: Future[bytes] = Future()
         if self._writers is None:
             digest.set_result(scanned.digest)
-            written = _done(partial(upload.commit, object_key, digest.result))
-            return _Writing(upload, object_key, digest, written)
+            return _Writing(upload, object_key, digest, Future())
         done = self._writers.submit(upload.commit, object_key, digest.result)
         try:
             digest.set_result(scanned.digest)
@@ -271,11 +280,15 @@ class ObjectIntake:
     def _wait_for_room(self) -> None:
         """Wait while too much is being written already."""
         unwritten = 0
-        for one in reversed(self._batch.pending):
+        for later, one in enumerate(reversed(self._batch.pending)):
             if not one.writing.done.done():
                 unwritten += one.record.size
-                if unwritten > self._limits.unwritten_bytes:
-                    one.writing.done.exception()  # what went wrong is told when the batch is settled
+                full = unwritten > self._limits.unwritten_bytes
+                with contextlib.suppress(Exception):  # what went wrong is told when the batch is settled
+                    if self._writers is None and (full or later >= _OPEN_TOGETHER):
+                        one.writing.settle()
+                    elif full:
+                        one.writing.done.exception()
 
     def _settle(self) -> None:
         """Wait until the batch's objects are durable, then commit their rows."""

@@ -45,7 +45,7 @@ class ObjectArchive:
         *,
         limits: IntakeLimits,
         on_duplicate: OnDuplicate = OnDuplicate.REFUSE,
-        write_threads: int = 4,
+        write_threads: int = 0,
         nearby: bool = True,
         open_bucket: Callable[[str], Versions] | None = None,
     ) -> None:

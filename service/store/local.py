@@ -12,6 +12,7 @@ from pathlib import Path
 
 from service.dicom.errors import BadExtent, ObjectMissing, StoreUnavailable
 from service.dicom.frames import Extent
+from service.kernel import begin_writing_back
 from service.store.lending import LocalRun
 from service.store.port import FileRun, Opening, Upload
 
@@ -131,6 +132,25 @@ class LocalStore:
                 except FileNotFoundError:
                     continue
 
+    def create(self, key: str) -> tuple[int, Path]:
+        """A file for `key`, which was never used before: its descriptor and its path. `OSError`."""
+        target = self.path_of(key)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return self._in_folder(key, lambda: os.open(target, flags, 0o600)), target
+
+    def take_over(self, file: Path, key: str) -> Path:
+        """Move a file to where `key` belongs; its path there. `OSError`."""
+        return self._in_folder(key, lambda: file.rename(self.path_of(key)))
+
+    def _in_folder[Made](self, key: str, make: Callable[[], Made]) -> Made:
+        folder = self.folder_for(key)
+        try:
+            return make()
+        except FileNotFoundError:  # the folder was removed behind our back
+            self._known_folders.discard(folder)
+            self.folder_for(key)
+            return make()
+
     def folder_for(self, key: str) -> Path:
         """The folder of `key`, made if need be, its own entry in its parents durable."""
         folder = (self._root / key).parent
@@ -168,10 +188,6 @@ class LocalStore:
         with self._lock:
             self._kept -= size
 
-    def forget_folder(self, folder: Path) -> None:
-        """Look again whether `folder` exists before the next write into it."""
-        self._known_folders.discard(folder)
-
     def _clear_incoming(self) -> None:
         """Remove what uploads have left behind whose process is gone, and with it their lock."""
         for path in self.incoming.iterdir():
@@ -200,6 +216,7 @@ class _LocalUpload:
         self._held = 0
         self._descriptor: int | None = None
         self._temporary: Path | None = None
+        self._target: Path | None = None
 
     def write(self, block: Buffer) -> None:
         try:
@@ -219,22 +236,30 @@ class _LocalUpload:
     def name(self, key: str) -> None:
         """It makes no difference here: a file is moved at no cost."""
 
+    def ready(self, key: str) -> None:
+        try:
+            descriptor = self._written(key)
+            if self._store.durable:
+                begin_writing_back(descriptor)
+        except OSError as cause:
+            self.abort()
+            raise _unavailable(cause) from cause
+
     def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
         # A file has no place for the digest that every file system keeps.
         try:
-            folder = self._store.folder_for(key)
-            try:
-                self._place(key)
-            except FileNotFoundError:  # the folder was removed behind our back
-                self._store.forget_folder(folder)
-                self._store.folder_for(key)
-                self._place(key)
+            descriptor = self._written(key)
+            if self._store.durable:
+                os.fdatasync(descriptor)
+            os.close(descriptor)
+            self._descriptor = None
+            folder = self._placed(key)
             if self._store.durable:
                 _sync_folder(folder)
         except OSError as cause:
             self.abort()
             raise _unavailable(cause) from cause
-        self._let_go()
+        self._target = None
 
     def abort(self) -> None:
         self._let_go()
@@ -245,6 +270,10 @@ class _LocalUpload:
             with contextlib.suppress(OSError):  # what stays is swept
                 self._temporary.unlink(missing_ok=True)
             self._temporary = None
+        if self._target is not None:
+            with contextlib.suppress(OSError):
+                self._target.unlink(missing_ok=True)
+            self._target = None
 
     def _spill(self) -> None:
         self._descriptor, name = tempfile.mkstemp(dir=self._store.incoming)
@@ -259,27 +288,21 @@ class _LocalUpload:
         self._store.release(self._held)
         self._held = 0
 
-    def _place(self, key: str) -> None:
-        target = self._store.path_of(key)
+    def _written(self, key: str) -> int:
+        """The descriptor of the file that all of the body is in: at its final place, or under `.incoming`."""
+        if self._descriptor is None:
+            self._descriptor, self._target = self._store.create(key)
+            _write_all(self._descriptor, self._blocks)
+            self._let_go()
+        return self._descriptor
+
+    def _placed(self, key: str) -> Path:
+        """The folder of `key`, in which the file is."""
         if self._temporary is not None:
-            if self._descriptor is not None:
-                if self._store.durable:
-                    os.fdatasync(self._descriptor)
-                os.close(self._descriptor)
-                self._descriptor = None
-            self._temporary.rename(target)
+            self._target = self._store.take_over(self._temporary, key)
             self._temporary = None
-            return
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(descriptor, self._blocks)
-            if self._store.durable:
-                os.fdatasync(descriptor)
-        except OSError:
-            target.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
+        assert self._target is not None
+        return self._target.parent
 
 
 def _write_all(descriptor: int, blocks: list[Buffer]) -> None:

@@ -67,6 +67,9 @@ class _MemoryUpload:
     def name(self, key: str) -> None:
         """It makes no difference here."""
 
+    def ready(self, key: str) -> None:
+        """It makes no difference here."""
+
     def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
         self._store.keep(key, b"".join(self._blocks), b"" if digest is None else digest())
         self._blocks.clear()

@@ -43,6 +43,14 @@ class Upload(Protocol):
         """
         ...
 
+    def ready(self, key: str) -> None:
+        """The body is whole and `commit` follows with this key: it may be on its way to being durable.
+
+        Telling it is voluntary, and waits for nothing. What is to be seen under the key means nothing before
+        the commit.
+        """
+        ...
+
     def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
         """Make the body durable under `key`, a key that was never used before.
 

@@ -1,6 +1,7 @@
 """C-STORE of a CT series by DCMTK's storescu into service and bridge, against DCMTK and Orthanc."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from tests.bench.slices import SLICES, a_series, study_and_series
 NAME = "cstore"
 _ASSOCIATIONS = (1, 4)
 _OURS = "service and bridge"
+_BY_HTTP = "service and bridge, by STOW-RS"
 _IGNORE = "storescp --ignore"
 _WRITE = "storescp to files, not synced"
 _NAGLE = "as users have it"
@@ -29,7 +31,8 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
         return
     with ExitStack() as stack:
         site = stack.enter_context(rig.service())
-        bridge = stack.enter_context(rig.bridge(site)).port
+        bridge = stack.enter_context(rig.bridge(site, ISTHMUS_BRIDGE_STORES_BY="itself")).port
+        apart = stack.enter_context(rig.bridge(site, ISTHMUS_BRIDGE_STORES_BY="http")).port
         sides: dict[str, Callable[[], float]] = {}
         pairs: list[tuple[str, str, str]] = []
         for count in _ASSOCIATIONS:
@@ -41,15 +44,20 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
             what = f"storescu, {count} association{'s' * (count > 1)}"
             ours = f"{_OURS} ×{count}"
             sides[ours] = partial(_into_product, rig, scu, bridge, site, count)
+            by_http = f"{_BY_HTTP} ×{count}"
+            sides[by_http] = partial(_into_product, rig, scu, apart, site, count)
             for name, port in ((_IGNORE, ignoring), (_WRITE, writing)):
                 sides[f"{name} ×{count}"] = partial(_send, rig, scu, port, count)
                 pairs.append((what, ours, f"{name} ×{count}"))
+            pairs.append((f"{what}, by STOW-RS", by_http, f"{_IGNORE} ×{count}"))
         if orthanc.installed():
             other = stack.enter_context(orthanc.orthanc(rig)).dicom_port
             for count in _ASSOCIATIONS:
                 name = f"{orthanc.NAME} ×{count}"
                 sides[name] = partial(_send, rig, scu, other, count)
-                pairs.append((f"storescu, {count} associations", f"{_OURS} ×{count}", name))
+                what = f"storescu, {count} association{'s' * (count > 1)}"
+                pairs.append((what, f"{_OURS} ×{count}", name))
+                pairs.append((f"{what}, by STOW-RS", f"{_BY_HTTP} ×{count}", name))
             untuned = stack.enter_context(orthanc.orthanc(rig, environ={})).dicom_port
             sides[f"{_OURS}, {_NAGLE}"] = partial(_send, rig, scu, bridge, 1, environ={})
             sides[f"{orthanc.NAME}, {_NAGLE}"] = partial(_send, rig, scu, untuned, 1, environ={})
@@ -93,6 +101,7 @@ def _send(
             (share / f"{place:03}.dcm").write_bytes(content)
         shares.append(share)
     command = [scu, "-aec", "ISTHMUS", "127.0.0.1", str(port), "+sd"]
+    os.sync()  # what was written before is at rest
     sending = (partial(to_its_end, [*command, str(share)], environ) for share in shares)
     rate = SLICES / seconds_of(*sending)
     shutil.rmtree(folder)

@@ -132,6 +132,28 @@ class StoreContract:
         upload.abort()
         assert list(store.keys()) == []
 
+    @pytest.mark.parametrize("blocks", [0, 1, 20])
+    def test_a_body_that_is_ready_is_committed_whole(self, store, blocks):
+        upload = store.begin()
+        for number in range(blocks):
+            upload.write(bytes([number]) * (1 << 20))
+        upload.ready(KEY)
+        upload.commit(KEY)
+        upload.abort()  # which does nothing any more
+        opening = store.opening(KEY, 1)
+        assert opening.size == blocks << 20
+        for number in range(blocks):
+            assert bytes(store.read(KEY, Extent((number << 20) + 5, 2))) == bytes([number]) * 2
+
+    @pytest.mark.parametrize("blocks", [0, 1, 20])
+    def test_a_body_that_is_ready_may_be_dropped(self, store, blocks):
+        upload = store.begin()
+        for _ in range(blocks):
+            upload.write(bytes(1 << 20))
+        upload.ready(KEY)
+        upload.abort()
+        assert list(store.keys()) == []
+
     def test_many_threads_may_write_at_once(self, store):
         keys = [f"studies/1/2/{number}.dcm" for number in range(32)]
         threads = [threading.Thread(target=keep, args=(store, key, key.encode())) for key in keys]

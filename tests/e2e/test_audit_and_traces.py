@@ -3,6 +3,7 @@
 import json
 import signal
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,22 @@ def collector():
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory, collector: Collector):
     """A product that was stored into, asked and deleted from, and has ended: its audit trail, and its log."""
-    folder = tmp_path_factory.mktemp("watched")
+    return a_watched(tmp_path_factory.mktemp("watched"), collector)
+
+
+@pytest.fixture(scope="module")
+def passing():
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def by_http(tmp_path_factory, passing: Collector):
+    """The same where the bridge passes on to the service what it receives."""
+    return a_watched(tmp_path_factory.mktemp("by_http"), passing, ISTHMUS_BRIDGE_STORES_BY="http")
+
+
+def a_watched(folder: Path, collector: Collector, **settings: str) -> "Watched":
     trail = folder / "audit" / "trail.log"
     program = Program(
         folder,
@@ -47,6 +63,7 @@ def watched(tmp_path_factory, collector: Collector):
         ISTHMUS_AUDIT=f"file://{trail}",
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
         OTEL_BSP_SCHEDULE_DELAY="200",
+        **settings,
     )
     try:
         program.wait_ready()
@@ -138,10 +155,10 @@ def test_an_association_that_stores_is_two_events_of_the_bridge_however_many_it_
     assert ours["AlternativeUserID"] == "AETITLES=ISTHMUS"
 
 
-def test_the_service_tells_its_side_of_it_together_too(watched: Watched):
+def test_the_service_tells_its_side_of_it_together_too(by_http: Watched):
     stored = [
         event
-        for event in watched.of("DICOM Instances Transferred", "isthmus")
+        for event in by_http.of("DICOM Instances Transferred", "isthmus")
         if event["EventIdentification"]["EventActionCode"] == "C"
     ]
 
@@ -189,7 +206,10 @@ def test_no_name_is_told_anywhere_and_no_id_in_log_or_trace(watched: Watched, co
     assert ID.encode() not in collector.raw
 
 
-def stores_of(collector: Collector) -> set[bytes]:
+BY_HTTP = ("isthmus POST /dicom-web/studies", "isthmus-bridge POST")
+
+
+def stores_of(collector: Collector, *, between: Sequence[str] = ()) -> set[bytes]:
     """The traces of all stores, each of which is a step of its association, from there to what keeps it."""
     spans = {span.span_id: (program, span) for program, span in collector.spans}
     committed = [span for _, span in collector.spans if span.name == "store commit"]
@@ -201,8 +221,7 @@ def stores_of(collector: Collector) -> set[bytes]:
             path.append(f"{program} {span.name}")
         assert path == [
             "store commit",
-            "isthmus POST /dicom-web/studies",
-            "isthmus-bridge POST",
+            *between,
             "isthmus-bridge C-STORE",
             "isthmus-bridge association",
         ]
@@ -211,8 +230,14 @@ def stores_of(collector: Collector) -> set[bytes]:
 
 def test_an_association_is_one_trace_to_the_disk(watched: Watched, collector: Collector):
     (trace,) = stores_of(collector)
-    added = [span for _, span in collector.spans if span.name == "index add"]
-    assert {span.trace_id for span in added} == {trace}
+    added = [(program, span.trace_id) for program, span in collector.spans if span.name == "index add"]
+    assert {*added} == {("isthmus-bridge", trace)}
+
+
+def test_an_association_is_one_trace_to_the_disk_of_the_service(by_http: Watched, passing: Collector):
+    (trace,) = stores_of(passing, between=BY_HTTP)
+    added = [(program, span.trace_id) for program, span in passing.spans if span.name == "index add"]
+    assert {*added} == {("isthmus", trace)}
 
 
 def test_an_association_is_one_trace_to_the_bucket(tmp_path):
@@ -232,13 +257,13 @@ def test_an_association_is_one_trace_to_the_bucket(tmp_path):
         finally:
             program.close()
 
-    assert len(stores_of(collector)) == 1
+    assert len(stores_of(collector, between=BY_HTTP)) == 1
     read = [span for program, span in collector.spans if span.name in ("store read", "store opening")]
     assert read
 
 
-def test_spans_are_described_by_the_conventions(watched: Watched, collector: Collector):
-    by_name = {(program, span.name): attributes(span) for program, span in collector.spans}
+def test_spans_are_described_by_the_conventions(by_http: Watched, passing: Collector):
+    by_name = {(program, span.name): attributes(span) for program, span in passing.spans}
 
     stow = by_name["isthmus", "POST /dicom-web/studies"]
     assert stow["http.request.method"] == "POST"

@@ -31,6 +31,7 @@ class _Upload:
         self._store = store
         self._upload = upload
         self.name = upload.name
+        self.ready = upload.ready
         self.abort = upload.abort
 
     def write(self, block: Buffer) -> None:

@@ -4,8 +4,23 @@ import orjson
 import pytest
 
 from bridge.archive.http1 import ConnectionLost, HttpAnswer
-from bridge.spool.verdict import Fate, of_answer, of_error
-from service.dicom.errors import UpstreamFailed, UpstreamTimeout
+from bridge.spool.verdict import Fate, Verdict, of_answer, of_error, of_outcome, of_trouble
+from service.archive import reasons
+from service.archive.port import Outcome, Refused, Stored
+from service.dicom.errors import (
+    Busy,
+    ClassMismatch,
+    Duplicate,
+    IndexUnavailable,
+    NotDicom,
+    StoreUnavailable,
+    TooLarge,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from service.dicom.media import Representation
+from service.dicom.resource import InstanceKey
+from service.web.stored import answer
 from tests.dimse.dimse_peers import stow_answer
 
 TABLE: list[tuple[int, bytes, Fate, Fate, int]] = [
@@ -60,3 +75,42 @@ def test_what_an_operator_may_have_set_wrongly_is_named(http, setting):
 def test_the_lack_of_an_answer(error, fate):
     assert of_error(error).fate is fate
     assert of_error(error).because
+
+
+KEY = InstanceKey("1.2", "1.3", "1.4")
+OUTCOMES: list[Outcome] = [
+    Stored(KEY, "1.2.840.10008.5.1.4.1.1.2"),
+    Stored(KEY, "1.2.840.10008.5.1.4.1.1.2", already=True),
+    Stored(KEY, "1.2.840.10008.5.1.4.1.1.2", reasons.DISCARDED, already=True),
+    Stored(KEY, "1.2.840.10008.5.1.4.1.1.2", reasons.MISMATCHED),
+    *(
+        Refused(reasons.failure_reason(error), str(error), "1.2", "1.4", transient)
+        for error, transient in (
+            (NotDicom("It is cut off."), False),
+            (ClassMismatch("A UID is missing."), False),
+            (Duplicate("It is there."), False),
+            (TooLarge("It is too large."), False),
+            (Busy("Too many."), True),
+            (StoreUnavailable("The disk is full."), True),
+            (IndexUnavailable("The index is locked."), True),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_an_outcome_of_our_own_means_what_the_services_answer_about_it_does(outcome, acknowledged):
+    response = answer([outcome], Representation("application/dicom+json"), "", {})
+    by_http = of_answer(HttpAnswer(response.status_code, {}, bytes(response.body)), acknowledged=acknowledged)
+
+    told: Verdict = of_outcome(outcome)
+
+    assert (told.fate, told.status) == (by_http.fate, by_http.status)
+
+
+def test_a_store_that_is_not_to_be_had_says_nothing_of_the_instance():
+    assert of_trouble(StoreUnavailable("The disk is full.")).fate is Fate.LATER
+    assert of_trouble(StoreUnavailable("The disk is full.")).status == 0xA700
+    assert of_trouble(Busy("Too many.")).fate is Fate.LATER
+    assert of_trouble(UpstreamTimeout("It hangs.")).fate is Fate.DOUBTFUL

@@ -60,6 +60,14 @@ ISTHMUS_DIMSE_TLS_PROFILE: {{ toJson $values.bridge.tls.profile }}
 ISTHMUS_DIMSE_TLS_CLIENT_CA: {{ ternary (printf "/etc/isthmus/dimse-ca/%s" $values.bridge.tls.ca.key) "" (ne $values.bridge.tls.ca.configMap "") | toJson }}
 {{ include "isthmus.tlsSettings" .root }}
 ISTHMUS_ARCHIVE_URL: {{ include "isthmus.archiveUrl" .root | toJson }}
+{{- if include "isthmus.embedded" .root }}
+ISTHMUS_BRIDGE_STORES_BY: itself
+ISTHMUS_STORE: {{ toJson $values.storage.url }}
+ISTHMUS_INDEX: {{ toJson $values.index.url }}
+ISTHMUS_ON_DUPLICATE: {{ toJson $values.service.onDuplicate }}
+ISTHMUS_HEADER_LIMIT: {{ toJson $values.service.limits.header }}
+ISTHMUS_MAX_INSTANCE: {{ toJson $values.service.limits.instance }}
+{{- end }}
 ISTHMUS_ARCHIVE_TOKEN_FILE: {{ ternary (printf "/etc/isthmus/archive-token/%s" $values.bridge.archive.tokenSecret.key) "" (ne $values.bridge.archive.tokenSecret.name "") | toJson }}
 ISTHMUS_ARCHIVE_CA: {{ ternary (printf "/etc/isthmus/archive/%s" $values.bridge.archive.ca.key) "" (ne $values.bridge.archive.ca.configMap "") | toJson }}
 ISTHMUS_BRIDGE_HOST: {{ ternary $values.bridge.host "127.0.0.1" $values.bridge.http.exposed | toJson }}

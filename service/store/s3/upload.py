@@ -66,6 +66,9 @@ class S3Upload:
     def name(self, key: str) -> None:
         self._key = self._ways.prefix + key
 
+    def ready(self, key: str) -> None:
+        """It makes no difference here: to be durable and to be sent are one."""
+
     def commit(self, key: str, digest: Callable[[], bytes] | None = None) -> None:
         full = self._ways.prefix + key
         try:
