@@ -13,7 +13,8 @@ from service.dicom.errors import UpstreamTimeout
 from service.settings import Settings
 from service.web.rim import Crossing
 
-_WHOLE = 1 << 20  # bytes up to which an instance is entered in one piece
+_WHOLE = 1 << 20  # bytes up to which an instance is entered in one piece, and of a piece of a larger one
+_EARLY = 1 << 17  # bytes of the first piece where no thread has anything else to do
 _AT_LEAST = 128 << 10  # bytes that make it worth being woken
 _OPENED_WITHIN_S = 30.0
 
@@ -38,22 +39,27 @@ class OwnArchive:
         """Enter one Part-10 object: `head`, the blocks of `first`, then what `body` still yields.
 
         What is called stored is durable. A small object is entered when it is whole, in one crossing to a
-        thread; a larger one is written while it arrives. Raises what `body.read` raises, and of such an
-        object nothing stays; `Busy` if too many wait; `UpstreamTimeout` if the disk takes longer than
-        `within_s` seconds over a piece, which says nothing of what becomes of it; `StoreUnavailable`,
-        `IndexUnavailable`.
+        thread; a larger one, and one that comes alone, is read and written while it arrives. Raises what
+        `body.read` raises, and of such an object nothing stays; `Busy` if too many wait; `UpstreamTimeout` if
+        the disk takes longer than `within_s` seconds over a piece, which says nothing of what becomes of it;
+        `StoreUnavailable`, `IndexUnavailable`.
         """
         blocks, size = [head, *first], len(head) + sum(map(len, first))
-        if size <= _WHOLE:
-            blocks += await _piece(body, _WHOLE - size)
+        together = _WHOLE if self._crossing.inside else _EARLY
+        if size <= together:
+            blocks += await _piece(body, together - size)
         entering = _Entering(self._archive.intake(), self._crossing, within_s)
         if body.at_end:
             return await entering.do(entering.whole, blocks)
         try:
-            await entering.do(entering.begin, blocks)
+            entering.start(entering.begin, blocks)
+            last = await _piece(body, _WHOLE)
             while not body.at_end:
-                await entering.do(entering.write, await _piece(body, _WHOLE))
-            return await entering.do(entering.end)
+                await entering.done()
+                entering.start(entering.write, last)
+                last = await _piece(body, _WHOLE)
+            await entering.done()
+            return await entering.do(entering.end, last)
         except BaseException:
             dropping = asyncio.get_running_loop().create_task(entering.drop())
             self._forsaken.add(dropping)
@@ -74,19 +80,28 @@ class _Entering:
         self._within_s = within_s
         self._working: asyncio.Future[Any] | None = None
 
-    async def do[**P, Done](self, work: Callable[P, Done], *args: P.args, **kwargs: P.kwargs) -> Done:
+    async def do(self, work: Callable[[Sequence[bytes]], Outcome], blocks: Sequence[bytes]) -> Outcome:
         """What `work` gives, which is done to its end even if nobody waits for it any more."""
-        working: asyncio.Future[Done] = asyncio.ensure_future(self._crossing.run(work, *args, **kwargs))
-        self._working = working
-        working.add_done_callback(_heard)
-        done, _ = await asyncio.wait((working,), timeout=self._within_s)
+        self.start(work, blocks)
+        outcome: Outcome = await self.done()
+        return outcome
+
+    def start(self, work: Callable[[Sequence[bytes]], Any], blocks: Sequence[bytes]) -> None:
+        """Have `work` begun by a thread, once the piece before is `done`. `Busy`."""
+        self._working = self._crossing.begin(work, blocks)
+        self._working.add_done_callback(_heard)
+
+    async def done(self) -> Any:
+        """What the piece that was started gives; raises what it raises, and `UpstreamTimeout`."""
+        assert self._working is not None
+        done, _ = await asyncio.wait((self._working,), timeout=self._within_s)
         if not done:
             raise UpstreamTimeout(f"The store of the archive took longer than {self._within_s:g} seconds.")
-        return working.result()
+        return self._working.result()
 
     def whole(self, blocks: Sequence[bytes]) -> Outcome:
-        self.begin(blocks)
-        return self.end()
+        self._intake.begin()
+        return self.end(blocks)
 
     def begin(self, blocks: Sequence[bytes]) -> None:
         self._intake.begin()
@@ -96,7 +111,8 @@ class _Entering:
         for block in blocks:
             self._intake.write(memoryview(block))
 
-    def end(self) -> Outcome:
+    def end(self, blocks: Sequence[bytes]) -> Outcome:
+        self.write(blocks)
         self._intake.end()
         return self._intake.finish()[0]
 

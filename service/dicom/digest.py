@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Buffer
 
-_HELD = 1 << 20  # bytes that may wait
+_HELD = 3 << 16  # bytes that may wait
 
 
 class Digest:

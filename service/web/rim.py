@@ -38,18 +38,29 @@ class Crossing:
 
         A caller that is cancelled leaves; the function, once begun, runs to its end.
         """
+        return await self.begin(function, *args, **kwargs)
+
+    def begin[**P, R](
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> "asyncio.Future[R]":
+        """As `run`, without waiting for it."""
         with self._lock:
             if self._inside >= self._limit:
                 raise Busy(f"Too many requests wait here ({self._name}); try again shortly.")
-        return await self.go_on(function, *args, **kwargs)
+        return self._begun(function, *args, **kwargs)
 
     async def go_on[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As `run`, for an answer that has begun: it is never refused, and has one call inside at most."""
+        return await self._begun(function, *args, **kwargs)
+
+    def _begun[**P, R](
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> "asyncio.Future[R]":
         with self._lock:
             self._inside += 1
         future = self._threads.submit(function, *args, **kwargs)
         future.add_done_callback(self._left)
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
     def may_stay(self) -> bool:
         """Whether a look-up that is known to be short may be done on the loop itself.
