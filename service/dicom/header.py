@@ -7,6 +7,7 @@ in `items`; `find_value` finds the bytes of one value again.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = ["Bulk", "End", "Found", "NeedMore", "Skip", "Walker", "find_value", "
 
 # Text and numbers up to this size are waited for, though they become a BulkDataURI.
 _PASS_BYTES = 1 << 20
+_SHORT_MEMBER = 256  # bytes
 _LEAST_SHARED_LIMIT = 512  # below it the members of short values depend on the limit
 
 
@@ -146,10 +148,9 @@ class Walker:
         that there is.
         """
         member = self.elements.get(tag)
-        if member is None or b'"Value":' not in member or BASE_SLOT in member:
+        if member is None:
             return []
-        content = orjson.loads(b"{" + member + b"}")[f"{tag:08X}"]
-        return [] if content["vr"] == "SQ" else [_as_text(value) for value in content["Value"]]
+        return list(_strings(member) if len(member) > _SHORT_MEMBER else _strings_before(member))
 
     def text(self, tag: int) -> str | None:
         """The first value of a top-level element as text; `None` if there is none."""
@@ -258,6 +259,19 @@ def _behind_fragments(syntax: Syntax, content: bytes, position: int) -> int:
         return fragments_end(content, position, len(content), encoding_of(syntax))
     except Damaged:
         raise NotDicom("Encapsulated data cannot be walked to its end.") from None
+
+
+def _strings(member: bytes) -> tuple[str, ...]:
+    if b'"Value":' not in member or BASE_SLOT in member:
+        return ()
+    (content,) = orjson.loads(b"{" + member + b"}").values()
+    return () if content["vr"] == "SQ" else tuple(_as_text(value) for value in content["Value"])
+
+
+@functools.lru_cache(maxsize=4096)
+def _strings_before(member: bytes) -> tuple[str, ...]:
+    """The same, remembered: the instances of a series differ in few attributes."""
+    return _strings(member)
 
 
 def _as_text(value: Any) -> str:

@@ -49,7 +49,7 @@ class LocalStore:
         self._keep_together = keep_together
         self.durable = durable
         self._kept = 0
-        self._known_folders: set[Path] = set()
+        self._known_folders: set[str] = set()
         self._lock = threading.Lock()
         try:
             (self._root / _INCOMING).mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ class LocalStore:
 
     def opening(self, key: str, length: int) -> Opening:
         try:
-            with self.path_of(key).open("rb", buffering=0) as file:
+            with (self._root / key).open("rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
                 return Opening(self.read(key, Extent(0, min(length, size))), size)
         except FileNotFoundError as cause:
@@ -132,39 +132,41 @@ class LocalStore:
                 except FileNotFoundError:
                     continue
 
-    def create(self, key: str) -> tuple[int, Path]:
+    def create(self, key: str) -> tuple[int, str]:
         """A file for `key`, which was never used before: its descriptor and its path. `OSError`."""
-        target = self.path_of(key)
+        target = f"{self._root_path}/{key}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return self._in_folder(key, lambda: os.open(target, flags, 0o600)), target
+        return self._in_folder(target, lambda: os.open(target, flags, 0o600)), target
 
-    def take_over(self, file: Path, key: str) -> Path:
+    def take_over(self, file: Path, key: str) -> str:
         """Move a file to where `key` belongs; its path there. `OSError`."""
-        return self._in_folder(key, lambda: file.rename(self.path_of(key)))
+        target = f"{self._root_path}/{key}"
+        self._in_folder(target, lambda: file.rename(target))
+        return target
 
-    def _in_folder[Made](self, key: str, make: Callable[[], Made]) -> Made:
-        folder = self.folder_for(key)
+    def _in_folder[Made](self, target: str, make: Callable[[], Made]) -> Made:
+        """What `make` gives, once the folder of `target` is there."""
+        folder = target.rpartition("/")[0]
+        self._require_folder(folder)
         try:
             return make()
         except FileNotFoundError:  # the folder was removed behind our back
             self._known_folders.discard(folder)
-            self.folder_for(key)
+            self._require_folder(folder)
             return make()
 
-    def folder_for(self, key: str) -> Path:
-        """The folder of `key`, made if need be, its own entry in its parents durable."""
-        folder = (self._root / key).parent
+    def _require_folder(self, folder: str) -> None:
+        """Have a folder made if need be, its own entry in its parents durable."""
         if folder not in self._known_folders:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._make_known(folder)
-        return folder
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self._make_known(Path(folder))
 
     def _make_known(self, folder: Path) -> None:
         """Sync the entries of `folder` and of those above it, up to the root.
 
         Also where they were there already: whoever made them may not have come to it yet, or never will.
         """
-        if folder in self._known_folders:
+        if str(folder) in self._known_folders:
             return
         if folder != self._root:
             self._make_known(folder.parent)
@@ -173,7 +175,7 @@ class LocalStore:
         with self._lock:
             if len(self._known_folders) > 10_000:
                 self._known_folders.clear()
-            self._known_folders.add(folder)
+            self._known_folders.add(str(folder))
 
     def keeps(self, size: int, more: int) -> bool:
         """Whether a body of `size` bytes may keep `more` of them in memory; if so they are counted."""
@@ -203,9 +205,6 @@ class LocalStore:
     def incoming(self) -> Path:
         return self._root / _INCOMING
 
-    def path_of(self, key: str) -> Path:
-        return self._root / key
-
 
 class _LocalUpload:
     """A body in memory up to a limit, from there on in a file under `.incoming`."""
@@ -216,7 +215,7 @@ class _LocalUpload:
         self._held = 0
         self._descriptor: int | None = None
         self._temporary: Path | None = None
-        self._target: Path | None = None
+        self._target: str | None = None
 
     def write(self, block: Buffer) -> None:
         try:
@@ -253,9 +252,9 @@ class _LocalUpload:
                 os.fdatasync(descriptor)
             os.close(descriptor)
             self._descriptor = None
-            folder = self._placed(key)
+            target = self._placed(key)
             if self._store.durable:
-                _sync_folder(folder)
+                _sync_folder(target.rpartition("/")[0])
         except OSError as cause:
             self.abort()
             raise _unavailable(cause) from cause
@@ -272,7 +271,7 @@ class _LocalUpload:
             self._temporary = None
         if self._target is not None:
             with contextlib.suppress(OSError):
-                self._target.unlink(missing_ok=True)
+                Path(self._target).unlink()
             self._target = None
 
     def _spill(self) -> None:
@@ -296,13 +295,13 @@ class _LocalUpload:
             self._let_go()
         return self._descriptor
 
-    def _placed(self, key: str) -> Path:
-        """The folder of `key`, in which the file is."""
+    def _placed(self, key: str) -> str:
+        """The path of the file, which is at its final place."""
         if self._temporary is not None:
             self._target = self._store.take_over(self._temporary, key)
             self._temporary = None
         assert self._target is not None
-        return self._target.parent
+        return self._target
 
 
 def _write_all(descriptor: int, blocks: list[Buffer]) -> None:
@@ -315,7 +314,7 @@ def _write_all(descriptor: int, blocks: list[Buffer]) -> None:
             views[0] = views[0][written:]
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path | str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
