@@ -3,14 +3,19 @@
 import logging
 import resource
 
+from service.archive.intake import OPEN_TOGETHER
 from service.settings import Settings
 
 _OTHERS = 256  # of the index, the store, adopted files, the loop
 
 
 def needed(settings: Settings) -> int:
-    """How many descriptors the settings allow: a request has a connection, and a file or one more."""
-    return 2 * settings.max_requests + settings.index_connections + _OTHERS
+    """How many descriptors the settings allow: a request has a connection, and a file or one more.
+
+    One that stores has a few objects that are on their way to the disk.
+    """
+    storing = min(settings.uploads, settings.max_requests) * OPEN_TOGETHER
+    return 2 * settings.max_requests + storing + settings.index_connections + _OTHERS
 
 
 def make_room(wanted: int, setting: str, log: logging.Logger) -> None:

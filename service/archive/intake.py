@@ -37,7 +37,8 @@ from service.store.port import ObjectStore, Upload
 
 _SETTLED_AFTER_S = 30.0
 _LARGE = 4 << 20
-_OPEN_TOGETHER = 8  # objects that were written by who brought them, and are not yet known to be durable
+OPEN_TOGETHER = 3
+"""Objects of one intake that were written by who brought them, and are not yet known to be durable."""
 _log = logging.getLogger("isthmus.intake")
 
 
@@ -285,7 +286,7 @@ class ObjectIntake:
                 unwritten += one.record.size
                 full = unwritten > self._limits.unwritten_bytes
                 with contextlib.suppress(Exception):  # what went wrong is told when the batch is settled
-                    if self._writers is None and (full or later >= _OPEN_TOGETHER):
+                    if self._writers is None and (full or later >= OPEN_TOGETHER):
                         one.writing.settle()
                     elif full:
                         one.writing.done.exception()
