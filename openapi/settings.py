@@ -259,8 +259,8 @@ PIXELS = (
     _one(
         "ISTHMUS_PIXEL_CACHE",
         "pixel_cache",
-        "how much of decoded, encoded and rendered frames each process keeps for the next who asks; `0` "
-        "keeps nothing",
+        "how much of decoded, encoded and rendered frames each process keeps for the next who asks; a "
+        "quarter is for the samples and attributes that pictures are made of; `0` keeps nothing",
         unit="bytes",
     ),
     _one(

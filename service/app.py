@@ -67,6 +67,8 @@ Table = tuple[tuple[str, str, Endpoint], ...]
 ROUTES: Table = (
     ("GET", INSTANCE + "/frames/{frames}", frames.retrieve_frames),
     ("GET", INSTANCE, wado.retrieve),
+    ("GET", INSTANCE + "/rendered", rendered.retrieve_rendered),
+    ("GET", INSTANCE + "/frames/{frames}/rendered", rendered.retrieve_rendered),
     ("POST", "/studies", stow.store),
     ("POST", STUDY, stow.store),
     ("GET", "/studies", qido.search_studies),
@@ -87,9 +89,7 @@ ROUTES: Table = (
     ("GET", INSTANCE + "/frames", collected.retrieve_pixeldata),
     ("GET", SERIES + "/pixeldata", collected.retrieve_pixeldata),
     ("GET", STUDY + "/pixeldata", collected.retrieve_pixeldata),
-    ("GET", INSTANCE + "/frames/{frames}/rendered", rendered.retrieve_rendered),
     ("GET", INSTANCE + "/frames/{frames}/thumbnail", rendered.retrieve_thumbnail),
-    ("GET", INSTANCE + "/rendered", rendered.retrieve_rendered),
     ("GET", INSTANCE + "/thumbnail", rendered.retrieve_thumbnail),
     ("GET", SERIES + "/rendered", rendered.retrieve_rendered),
     ("GET", SERIES + "/thumbnail", rendered.retrieve_thumbnail),
@@ -174,7 +174,10 @@ def create_app(
         beside=beside,
         workshop=pixels_watched(
             Workshop(
-                threads=settings.pixel_threads, queue=settings.pixel_queue, cache_bytes=settings.pixel_cache
+                threads=settings.pixel_threads,
+                queue=settings.pixel_queue,
+                cache_bytes=settings.pixel_cache - settings.pixel_shelf,
+                shelf_bytes=settings.pixel_shelf,
             )
         ),
         waits=Crossing("pixels", threads=settings.pixel_waiting, queue=settings.pixel_queue),

@@ -1,21 +1,22 @@
 """What showing an instance takes from the archive: its attributes, and a frame as samples."""
 
 import time
-from collections.abc import Iterator, Sequence
-
-import orjson
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from service.archive.bulk import bulk_value
 from service.archive.detached import tag_path
 from service.archive.frames import frames_of
+from service.archive.perframe import parsed
 from service.archive.port import Archive
 from service.archive.transcoding import Steps, frame_bytes, source_syntax
 from service.dicom.errors import BadRequest, NotAcceptable, NotFound, Superseded
-from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, Held
+from service.dicom.record import Held
 from service.dicom.resource import Resource
 from service.pixels.attributes import Attributes
 from service.pixels.codecs import decode
-from service.pixels.frame import Frame, FrameShape, Pixels, frame_shape
+from service.pixels.frame import Frame, FrameShape, Pixels, Samples, frame_shape
+from service.pixels.shelf import Shelf
 
 MOST_FRAME_BYTES = 256 << 20
 """The most bytes of samples that one frame is decoded to."""
@@ -23,22 +24,32 @@ MOST_VALUE_BYTES = 16 << 20
 """The most bytes of a value, of a look-up table or an overlay, that is fetched."""
 
 
-def attributes_of(archive: Archive, held: Held, block_size: int) -> Attributes:
+def attributes_of(archive: Archive, held: Held, block_size: int, shelf: Shelf | None = None) -> Attributes:
     """The stored attributes of an instance; values that they only point to are fetched when they are read.
 
-    `NotFound` if it is gone by now.
+    `NotFound` if it is gone by now, unless its attributes lie on the `shelf`.
     """
+
+    def fetch(place: str) -> bytes:
+        return _value(archive, held, place, block_size)
+
+    members = shelf.find(("attributes", held.digest)) if shelf is not None else None
+    if members is None:
+        members = _members(archive, held, shelf)
+    return Attributes(members, fetch)
+
+
+def _members(archive: Archive, held: Held, shelf: Shelf | None) -> Mapping[str, Any]:
+    """The stored attributes, read from the index and kept on the shelf."""
     key = held.key
     documents = archive.documents(Resource(key.study, key.series, key.instance))
     document = next((found for found, _ in documents or ()), None)
     if document is None:
         raise NotFound("The instance was removed while it was being read.")
-    members = orjson.loads(document.replace(BASE_SLOT, b"").replace(SYNTAXES_SLOT, b""))
-
-    def fetch(place: str) -> bytes:
-        return _value(archive, held, place, block_size)
-
-    return Attributes(members, fetch)
+    members, size = parsed(document)
+    if shelf is not None:
+        shelf.keep(("attributes", held.digest), members, size)
+    return members
 
 
 def _value(archive: Archive, held: Held, place: str, block_size: int) -> bytes:
@@ -113,13 +124,33 @@ class StoredStack:
 
 
 def stored_pixels(
-    archive: Archive, held: Held, number: int, block_size: int, steps: Steps, *, reduced: int = 0
+    archive: Archive,
+    held: Held,
+    number: int,
+    block_size: int,
+    steps: Steps,
+    *,
+    reduced: int = 0,
+    shelf: Shelf | None = None,
 ) -> Pixels:
     """The samples of frame `number`; with `reduced`, halved so many times where that spares work.
 
-    `NotAcceptable` if it cannot be decoded.
+    Those on the `shelf` are nobody's to change. `NotAcceptable` if the frame cannot be decoded.
     """
-    return next(each_pixels(archive, held, [number], block_size, steps, reduced=reduced))
+    key = ("samples", held.digest, number, reduced)
+    pixels: Pixels | None = shelf.find(key) if shelf is not None else None
+    if pixels is None:
+        pixels = next(each_pixels(archive, held, [number], block_size, steps, reduced=reduced))
+        if shelf is not None:
+            pixels.array.setflags(write=False)
+            shelf.keep(key, pixels, _held_bytes(pixels.array))
+    return pixels
+
+
+def _held_bytes(array: Samples) -> int:
+    """What an array keeps in memory: all of the block that was read, where it is a view of it."""
+    base = array.base
+    return array.nbytes if base is None else max(array.nbytes, memoryview(base).nbytes)
 
 
 def each_pixels(

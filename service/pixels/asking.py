@@ -16,6 +16,7 @@ Parameters = Iterable[tuple[str, str]]
 ANNOTATIONS = ("patient", "technique")
 PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 
+_FUNCTIONS = {function.value: function for function in Function}
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _DIGITS = 11  # of a number above all frames and sides that there are
@@ -172,10 +173,10 @@ def _viewport(name: str, text: str) -> Viewport:
 def _window(name: str, text: str) -> Window:
     """`center,width,function`, none of them left out (PS3.18 8.3.5.1.4)."""
     parts = [part.strip() for part in text.split(",")]
-    known = {function.value: function for function in Function}
-    if len(parts) != 3 or parts[2].lower() not in known:
-        raise BadRequest(f"{name} is center,width,function, the function one of {', '.join(known)}.")
-    return _valid(Window(_decimal(name, parts[0]), _decimal(name, parts[1]), known[parts[2].lower()]), name)
+    function = _FUNCTIONS.get(parts[2].lower()) if len(parts) == 3 else None
+    if function is None:
+        raise BadRequest(f"{name} is center,width,function, the function one of {', '.join(_FUNCTIONS)}.")
+    return _valid(Window(_decimal(name, parts[0]), _decimal(name, parts[1]), function), name)
 
 
 def _valid(window: Window, name: str) -> Window:

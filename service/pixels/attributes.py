@@ -41,8 +41,7 @@ class Attributes:
 
     def values(self, tag: int) -> list[Any]:
         """The values of the attribute as they stand in JSON."""
-        values = self._member(tag).get("Value")
-        return list(values) if isinstance(values, list) else []
+        return list(self._values(tag))
 
     def numbers(self, tag: int) -> list[float]:
         """The values as numbers; empty if one of them is none."""
@@ -56,7 +55,7 @@ class Attributes:
 
     def number(self, tag: int) -> float | None:
         """The first value as a finite number."""
-        values = self.values(tag)
+        values = self._values(tag)
         return _number(values[0]) if values else None
 
     def integer(self, tag: int) -> int | None:
@@ -70,17 +69,21 @@ class Attributes:
 
     def text(self, tag: int) -> str:
         """The first value as text, without padding; empty if there is none."""
-        values = self.values(tag)
+        values = self._values(tag)
         return _text(values[0]).strip() if values else ""
 
     def items(self, tag: int) -> "list[Attributes]":
         """The items of a sequence."""
         return [Attributes(item, self._fetch) for item in self.values(tag) if isinstance(item, dict)]
 
-    def item(self, tag: int) -> "Attributes | None":
-        """The first item of a sequence."""
-        items = self.items(tag)
-        return items[0] if items else None
+    def item(self, tag: int, number: int | None = None) -> "Attributes | None":
+        """The first item of a sequence; with `number`, which counts from 1, the one that stands there."""
+        values = self._values(tag)
+        if number is None:
+            found = next((value for value in values if isinstance(value, dict)), None)
+        else:
+            found = values[number - 1] if 0 < number <= len(values) else None
+        return Attributes(found, self._fetch) if isinstance(found, dict) else None
 
     def octets(self, tag: int) -> bytes:
         """The value as little endian bytes, wherever it is kept; empty if there is none."""
@@ -107,6 +110,12 @@ class Attributes:
         content = self.octets(tag)
         return np.frombuffer(content, "<u2", count=len(content) // 2).astype(np.uint16, copy=False)
 
+    def _values(self, tag: int) -> Sequence[Any]:
+        values = self._member(tag).get("Value")
+        if isinstance(values, list):
+            return values
+        return values if isinstance(values, Sequence) and not isinstance(values, str) else ()
+
     def _member(self, tag: int) -> Mapping[str, Any]:
         member = self._members.get(f"{tag:08X}")
         return member if isinstance(member, dict) else {}
@@ -114,11 +123,10 @@ class Attributes:
 
 def functional_group(attributes: Attributes, frame: int, tag: int) -> Attributes | None:
     """The functional group macro `tag` of a frame, counted from 1: its own, else the shared (C.7.6.16)."""
-    frames: Sequence[Any] = attributes.values(0x52009230)
-    if 0 < frame <= len(frames) and isinstance(frames[frame - 1], dict):
-        own = Attributes(frames[frame - 1], attributes._fetch).item(tag)
-        if own is not None:
-            return own
+    groups = attributes.item(0x52009230, frame)
+    own = None if groups is None else groups.item(tag)
+    if own is not None:
+        return own
     shared = attributes.item(0x52009229)
     return None if shared is None else shared.item(tag)
 

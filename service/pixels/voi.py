@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from service.pixels.attributes import Attributes, functional_group
 from service.pixels.frame import FrameShape
 from service.pixels.lookup import Lookup, read_lookup
+from service.pixels.ramp import ramp_of
 
 GREY_TOP = 255
 _TABLE_BITS = 16
 _BLOCK = 1 << 17
+_WORTH_A_RAMP = 1 << 15  # pixels; for fewer, finding a ramp takes longer than looking them up
 
 MODALITY_LUT_SEQUENCE = 0x00283000
 RESCALE_INTERCEPT, RESCALE_SLOPE = 0x00281052, 0x00281053
@@ -52,6 +54,13 @@ class Window:
         """Whether the width is one that the function allows (PS3.3 C.11.2.1.2.1)."""
         least = self.width >= 1 if self.function is Function.LINEAR else self.width > 0
         return least and math.isfinite(self.width) and math.isfinite(self.center)
+
+    def rise(self, top: int) -> float:
+        """What `apply` adds from one value to the next between 0 and `top`; not a number if that differs."""
+        if self.function is Function.SIGMOID:
+            return math.nan
+        width = self.width - 1.0 if self.function is Function.LINEAR else self.width
+        return top / width if width else math.nan
 
     def apply(self, values: Values, top: int) -> Values:
         """`values` mapped to 0 to `top`, not rounded."""
@@ -113,12 +122,27 @@ class Grey:
             found = self._mapped(stored.astype(np.float64), span, top)
         if self.presentation is not None:
             found = self.presentation.apply(found).astype(np.float64) * (GREY_TOP / self.presentation.top)
-        levels = np.floor(np.nan_to_num(found) + 0.5).astype(np.uint8)
+        if not np.isfinite(found).all():
+            found = np.nan_to_num(found)
+        levels = np.floor(found + 0.5).astype(np.uint8)
         if self.inverted:
             levels = GREY_TOP - levels
         if self.padding is not None:
             levels[self.padding.mask(stored)] = 0
         return levels
+
+    def rise(self, span: tuple[float, float]) -> float:
+        """What the level grows by from one stored value to the next; not a number where that differs."""
+        if self.presentation is not None or not isinstance(self.modality, Rescale):
+            return math.nan
+        if isinstance(self.voi, Lookup):
+            return math.nan
+        if self.voi is not None:
+            rise = self.voi.rise(GREY_TOP)
+        else:
+            low, high = span
+            rise = GREY_TOP / (high - low) if high > low else math.nan
+        return rise * (-self.modality.slope if self.inverted else self.modality.slope)
 
     def _mapped(self, stored: Values, span: tuple[float, float], top: int) -> Values:
         values = self.modality_values(stored)
@@ -215,7 +239,8 @@ def may_be_negative(modality: Rescale | Lookup, shape: FrameShape) -> bool:
 def to_grey(array: NDArray[Any], grey: Grey) -> NDArray[np.uint8]:
     """The grey levels of an image: rows × columns of stored values in, the same of levels out.
 
-    Up to 16 bits it is one look-up in a table of the values that occur.
+    Up to 16 bits there is a table of the values that occur. Where all of it lies on a ramp that is
+    computed, else each value is looked up.
     """
     integer = array.dtype.kind in "iu"
     low, high = _extremes(array)
@@ -227,8 +252,13 @@ def to_grey(array: NDArray[Any], grey: Grey) -> NDArray[np.uint8]:
         return _one_by_one(array, grey, span)
     unsigned = np.dtype(f"u{array.dtype.itemsize}")
     values = np.arange(low, high + 1, dtype=np.int64)
+    levels = grey.levels(values, span)
+    if array.size >= max(_WORTH_A_RAMP, 4 * values.size):
+        ramp = ramp_of(values.astype(array.dtype), levels, grey.rise(span))
+        if ramp is not None:
+            return ramp.apply(array)
     table = np.zeros(1 << 8 * array.dtype.itemsize, np.uint8)
-    table[values.astype(unsigned)] = grey.levels(values, span)
+    table[values.astype(unsigned)] = levels
     return looked_up(table, array.view(unsigned))
 
 

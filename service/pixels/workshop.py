@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from service.dicom.errors import Busy
 from service.pixels.frame import Frame
+from service.pixels.shelf import Shelf
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +27,10 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy the workshop is: jobs running and queued, bytes and entries kept, what the cache saved."""
+    """How busy the workshop is: jobs running and queued, bytes and entries kept, what the cache saved.
+
+    What is kept is what was made and what lies on the shelf; hits and misses are of what was made.
+    """
 
     running: int
     queued: int
@@ -51,14 +55,20 @@ class Workshop:
     """Frames, and files of pictures, made by threads of its own.
 
     A key names what is made, by content: digest of the instance, frame number, target and its parameters.
+    What things are made of lies on the `shelf`, for other pictures of the same.
     """
 
-    def __init__(self, *, threads: int, queue: int, cache_bytes: int) -> None:
-        """`threads` work at once, `queue` jobs wait for them, `cache_bytes` of payloads are kept."""
+    def __init__(self, *, threads: int, queue: int, cache_bytes: int, shelf_bytes: int = 0) -> None:
+        """`threads` work at once, `queue` jobs wait for them, `cache_bytes` of payloads are kept.
+
+        The shelf holds `shelf_bytes` beside them.
+        """
+        self.shelf = Shelf(shelf_bytes)
         self._queue_limit = queue
         self._cache_limit = cache_bytes
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._idle: list[threading.Lock] = []
+        """A gate for each thread without work; the one that came last is let through first."""
         self._jobs: dict[Hashable, _Job] = {}
         self._queue: deque[_Job] = deque()
         self._cache: OrderedDict[Hashable, Frame | bytes] = OrderedDict()
@@ -87,17 +97,19 @@ class Workshop:
         with self._lock:
             if self._closed:
                 raise Busy("The server is shutting down.")
-            kept = self._cache.get(key)
-            if kept is not None:
-                self._cache.move_to_end(key)
-                self._hits += 1
-            else:
+            kept = self._taken(key)
+            if kept is None:
                 self._join(key, make, future, begun)
         if kept is not None:
             future.set_result(cast(Made, kept))
         else:
             future.add_done_callback(lambda done: self._let_go(key, done))
         return future
+
+    def kept(self, key: Hashable) -> Frame | bytes | None:
+        """What is kept under `key`, if anything is; for who would not wait."""
+        with self._lock:
+            return self._taken(key)
 
     def make[Made: (Frame, bytes)](
         self, key: Hashable, make: Callable[[], Made], *, timeout_s: float | None = None
@@ -116,8 +128,8 @@ class Workshop:
             return Load(
                 self._running,
                 len(self._queue),
-                self._cached_bytes,
-                len(self._cache),
+                self._cached_bytes + self.shelf.kept_bytes,
+                len(self._cache) + self.shelf.kept,
                 self._hits,
                 self._misses,
             )
@@ -138,12 +150,20 @@ class Workshop:
             self._queue.clear()
             for job in dropped:
                 self._jobs.pop(job.key, None)
-            self._changed.notify_all()
+            while self._idle:
+                self._idle.pop().release()
         for job in dropped:
             for future in job.waiting:
                 future.cancel()
         for thread in self._threads:
             thread.join()
+
+    def _taken(self, key: Hashable) -> Frame | bytes | None:
+        kept = self._cache.get(key)
+        if kept is not None:
+            self._cache.move_to_end(key)
+            self._hits += 1
+        return kept
 
     def _join(self, key: Hashable, make: Callable[[], Any], future: Future[Any], begun: bool) -> None:
         job = self._jobs.get(key)
@@ -159,7 +179,8 @@ class Workshop:
         job = _Job(key, make, [future])
         self._jobs[key] = job
         self._queue.append(job)
-        self._changed.notify()
+        if self._idle:
+            self._idle.pop().release()
 
     def _let_go(self, key: Hashable, future: Future[Any]) -> None:
         """A job whose last waiting future was cancelled leaves the queue."""
@@ -175,8 +196,10 @@ class Workshop:
                 del self._jobs[key]
 
     def _work(self) -> None:
+        gate = threading.Lock()
+        gate.acquire()
         while True:
-            job = self._next()
+            job = self._next(gate)
             if job is None:
                 return
             made: Frame | bytes | None = None
@@ -201,14 +224,18 @@ class Workshop:
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
 
-    def _next(self) -> _Job | None:
-        with self._lock:
-            while not self._queue and not self._closed:
-                self._changed.wait()
-            if not self._queue:
-                return None
-            self._running += 1
-            return self._queue.popleft()
+    def _next(self, gate: threading.Lock) -> _Job | None:
+        """The next job, waited for at `gate`; `None` once the workshop is closed."""
+        while True:
+            with self._lock:
+                if self._queue:
+                    self._running += 1
+                    return self._queue.popleft()
+                if self._closed:
+                    return None
+                # What this thread has worked on last is still near the core that it ran on.
+                self._idle.append(gate)
+            gate.acquire()
 
     def _keep(self, key: Hashable, made: Frame | bytes) -> None:
         size = _size(made)

@@ -25,6 +25,7 @@ from service.pixels.presentation import State
 from service.pixels.profiles import with_profile
 from service.pixels.render import Picture, render, span_of
 from service.pixels.report import report_html, report_text, report_xml
+from service.pixels.shelf import Shelf
 from service.pixels.workshop import require_wanted
 from service.web.renderable import ANIMATED, Kind, kind_of
 
@@ -64,21 +65,26 @@ class View:
         return ("view", self.held.digest, self.frames, self.media_type, self.asked, state, self.thumbnail)
 
 
-def developed(archive: Archive, view: View, block_size: int) -> bytes:
-    """The file of a view: a picture, an animation, or an icon. `NotAcceptable` if there is none."""
+def developed(archive: Archive, view: View, block_size: int, shelf: Shelf | None = None) -> bytes:
+    """The file of a view: a picture, an animation, or an icon. `NotAcceptable` if there is none.
+
+    What pictures of the same are made of lies on the `shelf`.
+    """
     if view.thumbnail and kind_of(view.held) is not Kind.IMAGE:
         return _icon(view)
-    attributes = attributes_of(archive, view.held, block_size)
+    attributes = attributes_of(archive, view.held, block_size, shelf)
     state = None
     if view.state is not None:
         stack = StoredStack(archive, view.held, block_size, view.steps)
-        state = State(attributes_of(archive, view.state, block_size), stack)
+        state = State(attributes_of(archive, view.state, block_size, shelf), stack)
     if len(view.frames) > 1:
         pictures = _animated(archive, view, attributes, block_size)
         return _encoded(view, pictures, _delay_ms(attributes))
     (number,) = view.frames
     reduced = _halvings(view, attributes) if view.thumbnail else 0
-    pixels = stored_pixels(archive, view.held, number, block_size, view.steps, reduced=reduced)
+    # Thumbnails are asked for once, and states draw into the samples.
+    samples = None if view.thumbnail or state is not None else shelf
+    pixels = stored_pixels(archive, view.held, number, block_size, view.steps, reduced=reduced, shelf=samples)
     return _encoded(view, [_rendered(view, pixels, attributes, number, state=state)])
 
 

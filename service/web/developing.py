@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from service.archive.transcoding import Steps
-from service.dicom.errors import Superseded
+from service.dicom.errors import Busy, Superseded
 from service.dicom.media import Representation
 from service.dicom.multipart import boundary_of, closing, part_head
 from service.web.conditional import is_unchanged, require_match
@@ -94,10 +94,12 @@ async def _try(
     first = next(items)
     content = b""
     if isinstance(first, Job):
-        made = await _unless_gone(request, here.workshop.submit(first.key, first.make))
-        if made is None:
+        kept = here.workshop.kept(first.key)
+        if not isinstance(kept, bytes):
+            kept = await _unless_gone(request, here.workshop.submit(first.key, first.make))
+        if kept is None:
             return Response(status_code=_CLIENT_GONE)
-        content = made
+        content = kept
         spend(steps, "pixels", planned)
         add(steps, first.steps)
     headers["Server-Timing"] = server_timing(steps)
@@ -114,17 +116,36 @@ async def _try(
 
 async def _unless_gone(request: Request, future: Future[bytes]) -> bytes | None:
     """What `future` gives; `None` if the client leaves before, which lets go of the work."""
-    making = asyncio.wrap_future(future)
-    done, _ = await asyncio.wait((making,), timeout=_UNWATCHED_S)
-    if done:
-        return await making
-    leaving = asyncio.ensure_future(gone(request))
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    leaving: asyncio.Task[None] | None = None
+
+    def wake(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    def watch() -> None:
+        nonlocal leaving
+        leaving = asyncio.ensure_future(gone(request))
+        leaving.add_done_callback(wake)
+
+    def made(_: Future[bytes]) -> None:
+        # In the thread that made it. A loop that is closed has nobody left who waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(wake)
+
+    watching = loop.call_later(_UNWATCHED_S, watch)
+    future.add_done_callback(made)
     try:
-        await asyncio.wait((making, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return await making if making.done() else None
+        await over
+        if future.cancelled():
+            raise Busy("The server is shutting down.")
+        return future.result() if future.done() else None
     finally:
-        leaving.cancel()
-        making.cancel()
+        watching.cancel()
+        if leaving is not None:
+            leaving.cancel()
+        future.cancel()
 
 
 async def _blocks(

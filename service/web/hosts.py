@@ -5,6 +5,7 @@ reach it; where somebody has signed in, the browser signs what it sends. A brows
 what pages of any origin tell it.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from service.web.cors import Cors
 from service.web.problems import problem
 from service.web.proxies import forwarded, is_trusted
 
+_LONGEST_ADDRESS = 64  # with the name of an interface behind it (RFC 4007 11)
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]]+)(?::[0-9]{1,5})?")
 
@@ -104,9 +106,11 @@ def is_this_machine(authority: str, names: Sequence[str] = ()) -> bool:
     if told is None:
         return False
     host = told["host"].strip("[]").lower()
-    return host == "localhost" or host in names or _is_address(host)
+    return host == "localhost" or host in names or (len(host) <= _LONGEST_ADDRESS and _is_address(host))
 
 
+# Clients come by the same few addresses for ever.
+@functools.lru_cache(maxsize=64)
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

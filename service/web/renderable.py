@@ -68,16 +68,20 @@ def _middle_image(images: Sequence[Held]) -> Held:
     return series[len(series) // 2]
 
 
-def picture_offers(media_types: Sequence[str], *, items: int, several: bool) -> list[Representation]:
+def picture_offers(*, items: int, several: bool) -> Sequence[Representation]:
     """How pictures can leave: `items` of them, alone or in a multipart.
 
     `several` says that they are told apart by the request itself: then only an animation holds them all.
     """
-    alone = [Representation(name) for name in media_types if items == 1 or not several or name == ANIMATED]
-    together = [Representation(name, multipart=True) for name in media_types]
-    return [*together, *alone] if several and items > 1 else [*alone, *together]
+    if not several or items == 1:
+        return _ALONE_FIRST
+    return _TOGETHER_FIRST
 
 
-def offers_alike(media_types: Sequence[str]) -> list[Representation]:
+def offers_alike(media_types: Sequence[str]) -> Sequence[Representation]:
     """One item of each type, alone or in a multipart."""
     return [Representation(name, multipart=form) for form in (False, True) for name in media_types]
+
+
+_ALONE_FIRST = tuple(offers_alike(PICTURES))
+_TOGETHER_FIRST = (*(offer for offer in _ALONE_FIRST if offer.multipart), Representation(ANIMATED))

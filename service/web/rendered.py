@@ -77,4 +77,5 @@ def scene_of(request: Request) -> Scene:
         here.settings.read_block,
         tuple(request.query_params.multi_items()),
         partial(require_utf8, request),
+        here.workshop.shelf,
     )

@@ -22,6 +22,7 @@ from service.pixels.asking import Asked, read_rendered, read_thumbnail
 from service.pixels.codecs import DECODABLE
 from service.pixels.presentation import APPLIED
 from service.pixels.references import referenced_images
+from service.pixels.shelf import Shelf
 from service.web import bulkdata
 from service.web.conditional import entity_tag
 from service.web.darkroom import View, developed, written
@@ -54,7 +55,8 @@ _MOST_REFERENCES = 2_000
 class Scene:
     """What a request brings along: the archive, what it accepts, the root it knows, its parameters.
 
-    `require_utf8` raises `NotAcceptable` where text may not be in UTF-8.
+    `require_utf8` raises `NotAcceptable` where text may not be in UTF-8. The `shelf` has what other pictures
+    were made of.
     """
 
     archive: Archive
@@ -63,6 +65,7 @@ class Scene:
     block_size: int
     parameters: tuple[tuple[str, str], ...]
     require_utf8: Callable[[], None]
+    shelf: Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,7 @@ def shown_as(scene: Scene, held: Held, numbers: Sequence[int] | None) -> Shown:
             assert held.shape is not None
             stored_shape(held)
             frames = tuple(numbers or range(1, held.shape.frames + 1))
-            offers = picture_offers(PICTURES, items=len(frames), several=numbers is not None)
+            offers = picture_offers(items=len(frames), several=numbers is not None)
             return Shown(held, kind, offers, frames)
         case Kind.VIDEO:
             return _video(scene, held)
@@ -206,7 +209,7 @@ def shown_as(scene: Scene, held: Held, numbers: Sequence[int] | None) -> Shown:
             return _document(scene, held)
         case Kind.STATE if held.sop_class in APPLIED:
             references = tuple(_references(scene, held))
-            offers = picture_offers(PICTURES, items=1, several=False)
+            offers = picture_offers(items=1, several=False)
             return Shown(held, kind, offers if references else (), references=references)
     return Shown(held, Kind.STATE if kind is Kind.STATE else Kind.NOTHING, ())
 
@@ -245,7 +248,7 @@ def _require_kept(asked: Asked, shown: Shown, agreed: Representation) -> None:
 
 def _references(scene: Scene, state: Held) -> Iterator[tuple[Held, int]]:
     """The frames that a presentation state is for, as far as their images are here."""
-    wanted = referenced_images(attributes_of(scene.archive, state, scene.block_size))
+    wanted = referenced_images(attributes_of(scene.archive, state, scene.block_size, scene.shelf))
     for reference in wanted[:_MOST_REFERENCES]:
         try:
             key = InstanceKey(state.key.study, reference.series, reference.instance)
@@ -355,7 +358,7 @@ def _items(scene: Scene, plan: Sequence[tuple[Shown, Representation]], asked: As
 
 
 def _job(scene: Scene, view: View, place: str) -> Job:
-    make = partial(developed, scene.archive, view, scene.block_size)
+    make = partial(developed, scene.archive, view, scene.block_size, scene.shelf)
     return Job(view.key, make, view.media_type, scene.base + place, view.steps)
 
 

@@ -24,7 +24,9 @@ NAME = "rendered"
 _SLICES = 40
 _TIMES = 60
 _CLIENTS = 4
+_LEAST_BYTES = 10_000  # a picture on which there is nothing to be seen has fewer
 _QUALITY = 90
+CENTER = 16  # of soft tissue in `phantom`, in Hounsfield units
 
 # Each picture has a window of its own.
 _widths = itertools.count(400)
@@ -111,9 +113,10 @@ class _Asked:
             self._ask(connection)
 
     def _ask(self, connection: Connection) -> None:
-        path = f"{next(self._paths)}?window=1040,{next(self._widths)},linear&quality={_QUALITY}"
+        window = f"{CENTER},{next(self._widths)},linear"
+        path = f"{next(self._paths)}?window={window}&quality={_QUALITY}"
         answer = connection.get(path, "image/jpeg")
-        if answer.status != 200 or bytes(answer.body[:2]) != b"\xff\xd8":
+        if answer.status != 200 or bytes(answer.body[:2]) != b"\xff\xd8" or len(answer.body) < _LEAST_BYTES:
             raise Failed(f"{path} was answered {answer.status} with {len(answer.body)} bytes.")
 
 

@@ -58,6 +58,36 @@ def test_what_was_made_is_kept(workshop):
     assert (workshop.load().hits, workshop.load().misses, workshop.load().kept_bytes) == (1, 1, 10)
 
 
+def test_who_would_not_wait_has_what_is_kept_or_nothing(workshop):
+    assert workshop.kept("key") is None
+    made = workshop.make("key", frame, timeout_s=PATIENCE_S)
+
+    assert workshop.kept("key") is made
+    assert (workshop.load().hits, workshop.load().misses) == (1, 1)
+
+
+def test_what_lies_on_the_shelf_is_counted():
+    workshop = Workshop(threads=1, queue=0, cache_bytes=1000, shelf_bytes=100)
+    workshop.make("key", frame, timeout_s=PATIENCE_S)
+
+    workshop.shelf.keep("another", "value", 20)
+
+    assert (workshop.load().kept, workshop.load().kept_bytes) == (2, 30)
+    workshop.close()
+
+
+def test_threads_that_wait_are_all_let_through():
+    workshop = Workshop(threads=3, queue=0, cache_bytes=0)
+    for _ in range(50):  # by then each of them has waited
+        gates = [Gate(), Gate(), Gate()]
+        futures = [workshop.submit(number, gate) for number, gate in enumerate(gates)]
+        assert all(gate.begun.wait(PATIENCE_S) for gate in gates)
+        for gate in gates:
+            gate.open.set()
+        assert all(future.result(PATIENCE_S) for future in futures)
+    workshop.close()
+
+
 def test_those_who_ask_for_the_same_at_once_share_one_making(workshop):
     gate = Gate()
     futures = [workshop.submit("key", gate) for _ in range(20)]

@@ -121,6 +121,17 @@ def test_two_clients_wait_for_the_same_work_and_one_may_leave(site, image, busy)
     assert asyncio.run(leave_one()) == 1
 
 
+def test_who_waits_while_the_server_closes_may_come_back(site, image, busy):
+    async def close_while_waiting() -> list[dict[str, Any]]:
+        asking = asyncio.ensure_future(ask(site, image + "/rendered?viewport=5,5", asyncio.Event()))
+        while not busy.load().queued:
+            await asyncio.sleep(0)
+        threading.Thread(target=busy.close, daemon=True).start()
+        return await asyncio.wait_for(asking, _WAIT_S)
+
+    assert asyncio.run(close_while_waiting())[0]["status"] == 503
+
+
 def test_a_full_workshop_refuses_at_once(open_site, workshops):
     site = open_site(pixel_queue=1)
     path = keep(site, an_image(ramp()))
