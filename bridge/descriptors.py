@@ -9,7 +9,8 @@ def needed(settings: BridgeSettings) -> int:
     """How many descriptors the settings allow.
 
     An association has a connection, one to the archive, and a file for the instance that arrives where it is
-    kept, and another where it is stored here; a request by HTTP has a connection, and an object of a PACS that is being read.
+    kept, and another where it is stored here; a request by HTTP has a connection, and an object of a PACS
+    that is being read.
     """
     limits = settings.limits
     files = limits.associations * ((settings.spool.size_bytes > 0) + (settings.own is not None))

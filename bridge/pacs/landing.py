@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bridge import statuses
-from bridge.pacs.cache import Cache
+from bridge.pacs.cache import WRITERS, Cache
 from bridge.scp import store
 from bridge.settings import PacsSettings
 from bridge.upper.association import Association
@@ -26,7 +26,7 @@ from service.dicom.resource import InstanceKey
 log = logging.getLogger("isthmus.pacs")
 
 _BLOCK = 1 << 20
-_CHUNK = 1 << 17  # to be woken seldom; less than the window of an association
+_CHUNK = 1 << 17  # to be woken seldom, and often enough to tell that the peer is sending
 _TOGETHER_BYTES = 16 << 20
 _TOGETHER = 64  # instances
 
@@ -64,7 +64,7 @@ class Landing:
         self._on_life = on_life
         self._waiting: deque[_Arrived] = deque()
         self._held_bytes = 0
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._moved = asyncio.Event()
 
@@ -74,7 +74,9 @@ class Landing:
         if status is None and message.data is not None:
             first, status = await store.checked_head(message, message.data)
             if status is None:
-                status = await self.take(message, first, message.data, association.calling)
+                # Whoever watches the association sees that it is sending, so that it is waited for whole.
+                whole = self._settings.whole_bytes
+                status = await self.take(message, first, message.data, association.calling, at_once=whole)
         elif status is None:
             status = statuses.MISTYPED_ARGUMENT
         if message.data is not None and not message.data.at_end:
@@ -82,8 +84,12 @@ class Landing:
         await association.send(message.context.context_id, message.command.answered(status))
         return status
 
-    async def take(self, message: Message, first: list[bytes], data: DataSet, source: str) -> int:
+    async def take(
+        self, message: Message, first: list[bytes], data: DataSet, source: str, *, at_once: int = _CHUNK
+    ) -> int:
         """Take an instance whose first bytes are `first`; the status for the peer.
+
+        It is a sign of life each time that `at_once` bytes have come.
 
         Success is said of what is here, before it is written: the peer keeps it in any case.
         """
@@ -96,7 +102,7 @@ class Landing:
         head = file_head(sop_class, sop_instance, message.context.syntax, source_ae_title=source)
         arrived = _Arrived([head, *first], len(head) + sum(map(len, first)))
         while not data.at_end and arrived.size_bytes <= self._settings.whole_bytes:
-            blocks = await data.read(_CHUNK)
+            blocks = await data.read(at_once)
             arrived.blocks += blocks
             arrived.size_bytes += sum(map(len, blocks))
             self._alive()
@@ -109,8 +115,10 @@ class Landing:
 
     async def drained(self) -> None:
         """Return when all that came is written."""
-        while self._writing is not None:
-            await asyncio.shield(self._writing)
+        while self._writing:
+            done, _ = await asyncio.wait(self._writing)
+            for task in done:
+                task.result()
 
     async def progress(self, within_s: float) -> bool:
         """Return when something has landed or been refused; false if nothing even arrives in time."""
@@ -131,27 +139,27 @@ class Landing:
             await self._room.wait()
         self._waiting.append(arrived)
         self._held_bytes += arrived.size_bytes
-        if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write())
+        if len(self._writing) < WRITERS:
+            task = asyncio.get_running_loop().create_task(self._write())
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
 
     async def _write(self) -> None:
+        """Write what waits; one batch is digested while rows are made of the other's."""
         loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                batch = self._batch()
-                blocks = [arrived.blocks for arrived in batch]
-                try:
-                    outcomes = await loop.run_in_executor(
-                        self._cache.writers, self._cache.put, blocks, self._study
-                    )
-                    self._note(outcomes)
-                except ArchiveError as error:
-                    self.trouble = error
-                finally:
-                    self._held_bytes -= sum(arrived.size_bytes for arrived in batch)
-                    self._room.set()
-        finally:
-            self._writing = None
+        while self._waiting:
+            batch = self._batch()
+            blocks = [arrived.blocks for arrived in batch]
+            try:
+                outcomes = await loop.run_in_executor(
+                    self._cache.writers, self._cache.put, blocks, self._study
+                )
+                self._note(outcomes)
+            except ArchiveError as error:
+                self.trouble = error
+            finally:
+                self._held_bytes -= sum(arrived.size_bytes for arrived in batch)
+                self._room.set()
 
     def _batch(self) -> list[_Arrived]:
         batch = [self._waiting.popleft()]

@@ -32,6 +32,7 @@ log = logging.getLogger("isthmus.pacs")
 _SUCCESS = 0x0000
 _CANCELLED = 0xFE00
 _DESTINATION_UNKNOWN = 0xA801
+_LOOKED = 0.1  # of the time without a sign of life, after which it is looked for one again
 _NOT_AUTHORIZED = 0x0124
 # What a PACS answers that takes the context of C-GET and does not serve it (PS3.7 annex C).
 _NOT_SERVED = frozenset((0x0112, 0x0118, 0x0122, 0x0211, 0xA900, 0xA801))
@@ -107,13 +108,17 @@ class NoGet(Exception):
 
 
 class Watch:
-    """Ends the association of a PACS that gives no sign of life for `still_s`."""
+    """Ends the association of a PACS that gives no sign of life for `still_s`.
+
+    What arrives on that association is one, and `touch` tells of others.
+    """
 
     def __init__(self, still_s: float) -> None:
         self.expired = False
         self._still_s = still_s
         self._association: Association | None = None
         self._alive_at = 0.0
+        self._received_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, association: Association) -> None:
@@ -132,13 +137,18 @@ class Watch:
             self._timer.cancel()
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, association = asyncio.get_running_loop(), self._association
+        if association is None:
+            return
+        if association.received_bytes != self._received_bytes:
+            self._received_bytes = association.received_bytes
+            self.touch()
         left_s = self._alive_at + self._still_s - loop.time()
         if left_s > 0:
-            self._timer = loop.call_later(left_s, self._look)
-        elif self._association is not None:
+            self._timer = loop.call_later(min(left_s, self._still_s * _LOOKED), self._look)
+        else:
             self.expired = True
-            self._association.abort("stalled")
+            association.abort("stalled")
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from bridge.upper.outbox import Outbox
 from bridge.upper.pdu import Fault, Kind, PduReader, ProtocolFault
 from service.certificates import fingerprint, reason
 
-RECEIVE_BYTES = 1 << 16
+RECEIVE_BYTES = 1 << 18  # two of the longest PDUs that are announced; smaller ones cost a call each
 _LINGER_BYTES = 1 << 20  # what a peer may still send after our last PDU
 _QUEUED_MESSAGES = 4
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
@@ -210,6 +210,8 @@ class Association(asyncio.BufferedProtocol):
 
     async def _until(self, reached: Callable[[], bool], timeout_s: float | None) -> None:
         """Return when `reached` or nothing more will come; `NoResponse` after `timeout_s`."""
+        if reached():
+            return
         self._asking = timeout_s is not None
         try:
             async with asyncio.timeout(timeout_s):
@@ -269,7 +271,7 @@ class Association(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         # Senders that leave Nagle's algorithm on wait for an acknowledgement between command and data;
         # the kernel forgets this setting with each one it sends. Who fills the buffer does not wait.
-        if nbytes < RECEIVE_BYTES and _QUICKACK is not None and self._socket is not None:
+        if nbytes < len(self._buffer) and _QUICKACK is not None and self._socket is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if self._state not in _ALIVE:
             self._lingered += nbytes

@@ -59,7 +59,7 @@ RESPONSE = 0x8000
 NO_DATA_SET = 0x0101
 _WITH_DATA_SET = 0x0001
 
-_TAGS = frozenset(Tag)
+_TAGS: Mapping[int, Tag] = {int(tag): tag for tag in Tag}
 _NUMBERS = frozenset(
     {
         Tag.COMMAND_FIELD, Tag.MESSAGE_ID, Tag.RESPONDED_MESSAGE_ID, Tag.PRIORITY, Tag.DATA_SET_TYPE,
@@ -184,16 +184,16 @@ def decode(encoded: bytes) -> Command:
     which is often wrong.
     """
     values: dict[Tag, Value] = {}
-    at = 0
-    while at < len(encoded):
-        if len(encoded) - at < _ELEMENT.size:
+    at, end = 0, len(encoded)
+    while at < end:
+        if end - at < _ELEMENT.size:
             raise ProtocolFault("command set cut short")
         group, element, length = _ELEMENT.unpack_from(encoded, at)
         at += _ELEMENT.size
-        if group != 0 or length > len(encoded) - at:
+        if group != 0 or length > end - at:
             raise ProtocolFault("command set malformed")
-        if element in _TAGS and (length or element not in _NUMBERS):
-            tag = Tag(element)
+        tag = _TAGS.get(element)
+        if tag is not None and (length or tag not in _NUMBERS):
             values[tag] = _decoded(tag, encoded[at : at + length])
         at += length
     if Tag.COMMAND_FIELD not in values:

@@ -23,7 +23,7 @@ class NoResponse(AssociationLost):
 class DataSet:
     """The encoded bytes of one message's data set, read while they arrive.
 
-    One task reads. What it has not read yet counts toward the association's window: when that is full
+    One task reads. What it has not asked for yet counts toward the association's window: when that is full
     the connection is not read, and the peer waits.
     """
 
@@ -39,8 +39,8 @@ class DataSet:
 
     @property
     def waiting(self) -> int:
-        """Bytes that have arrived and were not read."""
-        return self._waiting
+        """Bytes that have arrived and were not read, beyond those that a reader waits for."""
+        return self._waiting if self._reader is None else max(0, self._waiting - self._wanted)
 
     @property
     def at_end(self) -> bool:
@@ -50,14 +50,16 @@ class DataSet:
     async def read(self, at_least: int = 1) -> list[bytes]:
         """All bytes that have arrived since the last call: `at_least` so many, unless `at_end`.
 
-        It is less work to be woken seldom; `at_least` must not exceed the window. Raises `AssociationLost`
-        if the association ended before the data set did.
+        It is less work to be woken seldom; so many bytes are held in memory beside the window. Raises
+        `AssociationLost` if the association ended before the data set did.
         """
         self._wanted = at_least
         while self._waiting < at_least and not self._complete:
             if self._lost:
                 raise AssociationLost
             self._reader = asyncio.get_running_loop().create_future()
+            if self._waiting:
+                self._taken()  # the window counts from what is wanted
             try:
                 await self._reader
             finally:
@@ -101,7 +103,8 @@ class DataSet:
                 self._blocks.append(bytes(piece))
             self._waiting += len(piece)
         self._complete = complete
-        self._wake()
+        if self._reader is not None:
+            self._wake()
 
     def lose(self) -> None:
         """Say that nothing more will come; the association calls this. No effect once complete."""
@@ -154,17 +157,19 @@ class Assembler:
     def add(self, context_id: int, control: int, piece: memoryview, complete: bool) -> None:
         """Take a piece of a value; `complete` with the value's last. May raise `ProtocolFault`."""
         context = self.contexts.get(context_id)
+        data = self._data
+        if data is not None and context is self._context and not control & COMMAND:
+            self._add_data(data, piece, complete and control & LAST != 0)
+            return
         if context is None:
             raise ProtocolFault("data on a presentation context that was not accepted")
         if self._context is None:
             self._context = context
         elif context is not self._context:
             raise ProtocolFault("one message on two presentation contexts")
-        last = complete and bool(control & LAST)
-        if control & COMMAND:
-            self._add_command(context, piece, last)
-        else:
-            self._add_data(piece, last)
+        if not control & COMMAND:
+            raise ProtocolFault("a data set without a command set")
+        self._add_command(context, piece, complete and control & LAST != 0)
 
     def lose(self) -> None:
         """Say that nothing more will come."""
@@ -187,10 +192,7 @@ class Assembler:
             self._context = None
         self._deliver(Message(context, command, self._data))
 
-    def _add_data(self, piece: memoryview, last: bool) -> None:
-        data = self._data
-        if data is None:
-            raise ProtocolFault("a data set without a command set")
+    def _add_data(self, data: DataSet, piece: memoryview, last: bool) -> None:
         self.received_bytes += len(piece)
         if last:
             self._data = self._context = None

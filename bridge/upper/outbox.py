@@ -57,6 +57,9 @@ class Outbox:
         They leave in one write if they are no larger than a block. Raises `AssociationLost`.
         """
         encoded = command.encode()
+        if data_sets == (None,):
+            await self._say(b"".join(self._packets(context_id, encoded, command=True)))
+            return
         await self._push(piece for data in data_sets for piece in self._message(context_id, encoded, data))
 
     async def stream(self, context_id: int, command: Command, blocks: AsyncIterator[Buffer]) -> None:
@@ -99,6 +102,19 @@ class Outbox:
             self._abort("data set not to be had")
             raise
         await self._push(chain(pieces, self._packets(context_id, held)))
+
+    async def _say(self, message: bytes) -> None:
+        """Write a message without a data set."""
+        if not self._is_open():
+            raise AssociationLost
+        self._sending += 1
+        try:
+            if self.transport is not None:
+                self.sent_bytes += len(message)
+                self.transport.write(message)
+            await self._taken()
+        finally:
+            self._done()
 
     def _message(self, context_id: int, command: bytes, data: Buffer | None) -> Iterator[bytes | memoryview]:
         yield from self._packets(context_id, command, command=True)

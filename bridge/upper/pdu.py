@@ -45,6 +45,7 @@ LAST = 2
 
 _HEADER = struct.Struct(">BxI")
 _PDV = struct.Struct(">IBB")
+_START = struct.Struct(">BxIIBB")  # both, where a P-DATA-TF begins
 # Some senders count the headers of PDU and PDV out of the maximum length; PS3.8 D.1 counts the latter in.
 _HEADERS = _HEADER.size + _PDV.size
 _BLOCK_BYTES = 1 << 20  # written at a time
@@ -52,6 +53,7 @@ _BLOCK_PIECES = 4096
 _SHORT = 4  # the length of A-ASSOCIATE-RJ, A-RELEASE and A-ABORT
 _KINDS = frozenset(Kind)
 _ASSOCIATE = (Kind.ASSOCIATE_RQ, Kind.ASSOCIATE_AC)
+_P_DATA = int(Kind.P_DATA)
 
 
 class Sink(Protocol):
@@ -100,12 +102,12 @@ class PduReader:
         """Take all of `block`; nothing of it is referred to afterwards."""
         at, end = 0, len(block)
         while at < end:
-            if self._kind is None:
-                at = self._read_header(block, at)
+            if self._value_left:
+                at = self._read_value(block, at)
+            elif self._kind is None:
+                at = self._read_start(block, at)
             elif self._kind is not Kind.P_DATA:
                 at = self._read_body(block, at)
-            elif self._value_left:
-                at = self._read_value(block, at)
             else:
                 at = self._read_value_header(block, at)
 
@@ -120,6 +122,23 @@ class PduReader:
             return None, at
         whole, self._partial = self._partial, bytearray()
         return whole, at
+
+    def _read_start(self, block: memoryview, at: int) -> int:
+        """The headers of a P-DATA-TF and of its first value in one step; any other PDU's header alone.
+
+        So is one that is at fault, whose fault is found by the steps that look for each.
+        """
+        if not self._partial and len(block) - at >= _START.size and _P_DATA in self.expected:
+            kind, length, value, context_id, control = _START.unpack_from(block, at)
+            fits = 2 < value <= length - 4 and length <= self.longest_value + _HEADERS
+            if kind == _P_DATA and fits:
+                self.begun += 1
+                self._kind = Kind.P_DATA
+                self._left = length - _PDV.size
+                self._value_left = value - 2
+                self._context_id, self._control = context_id, control
+                return at + _START.size
+        return self._read_header(block, at)
 
     def _read_header(self, block: memoryview, at: int) -> int:
         if not self._partial:

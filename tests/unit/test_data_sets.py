@@ -58,3 +58,24 @@ def test_what_is_discarded_is_not_kept():
         return data.waiting, await data.read(), data.at_end
 
     assert asyncio.run(held()) == (0, [], True)
+
+
+def test_what_a_reader_waits_for_does_not_make_the_peer_wait():
+    async def waiting() -> tuple[list[int], bytes]:
+        settled: list[int] = []
+        data = DataSet(lambda: settled.append(data.waiting))
+        data.push(memoryview(bytes(600)), False)  # as much as the connection is read ahead
+        ahead = data.waiting
+        reading = asyncio.create_task(data.read(1000))
+        await asyncio.sleep(0)
+        data.push(memoryview(bytes(300)), False)
+        inside = data.waiting
+        data.push(memoryview(bytes(350)), False)  # before the reader comes to it
+        beyond = data.waiting
+        blocks = await reading
+        return [ahead, settled[0], inside, beyond, data.waiting], b"".join(blocks)
+
+    told, content = asyncio.run(waiting())
+
+    assert told == [600, 0, 0, 250, 0]
+    assert content == bytes(1250)
