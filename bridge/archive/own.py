@@ -108,8 +108,8 @@ class _Entering:
         self.write(blocks)
 
     def write(self, blocks: Sequence[bytes]) -> None:
-        for block in blocks:
-            self._intake.write(memoryview(block))
+        if blocks:  # a copy costs less than to scan and digest it in pieces
+            self._intake.write(memoryview(b"".join(blocks)))
 
     def end(self, blocks: Sequence[bytes]) -> Outcome:
         self.write(blocks)

@@ -40,7 +40,7 @@ class Connection:
 
     def get(self, path: str, accept: str = "*/*") -> Answer:
         """The answer to a GET."""
-        return self.exchange(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: {accept}\r\n\r\n")
+        return self.exchange(self._asking(path, accept))
 
     def send(self, method: str, path: str, media_type: str, body: Sequence[bytes]) -> Answer:
         """The answer to a request with a body."""
@@ -51,17 +51,21 @@ class Connection:
         )
         return self.exchange(head, body)
 
+    def skim(self, path: str, accept: str = "*/*") -> int:
+        """The status of the answer to a GET whose body nobody looks at: memory for it would take its time."""
+        status, length, begun = self._answered(self._asking(path, accept))
+        left, scratch = length - len(begun), memoryview(bytearray(_FIRST_READ))
+        while left:
+            count = self._socket.recv_into(scratch[:left])
+            if not count:
+                raise Malformed("The answer ends before its Content-Length.")
+            left -= count
+        return status
+
     def exchange(self, head: str, body: Sequence[bytes] = ()) -> Answer:
         """The answer to one request. `Malformed` for one without a Content-Length."""
-        self._socket.sendall(head.encode("ascii"))
-        for block in body:
-            self._socket.sendall(block)
-        received = self._socket.recv(_FIRST_READ)
-        while (end := received.find(b"\r\n\r\n")) < 0:
-            received += self._more(received)
-        status, length = _status_and_length(received[:end])
+        status, length, begun = self._answered(head, body)
         payload = bytearray(length)
-        begun = received[end + 4 :]
         payload[: len(begun)] = begun
         rest = memoryview(payload)[len(begun) :]
         while rest:
@@ -70,6 +74,19 @@ class Connection:
                 raise Malformed("The answer ends before its Content-Length.")
             rest = rest[count:]
         return Answer(status, memoryview(payload))
+
+    def _asking(self, path: str, accept: str) -> str:
+        return f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: {accept}\r\n\r\n"
+
+    def _answered(self, head: str, body: Sequence[bytes] = ()) -> tuple[int, int, bytes]:
+        """Status and length of the answer to one request, and what has come of its body."""
+        self._socket.sendall(head.encode("ascii"))
+        for block in body:
+            self._socket.sendall(block)
+        received = self._socket.recv(_FIRST_READ)
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._more(received)
+        return *_status_and_length(received[:end]), received[end + 4 :]
 
     def _more(self, received: bytes) -> bytes:
         more = self._socket.recv(_FIRST_READ)
