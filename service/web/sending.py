@@ -25,6 +25,7 @@ Blocks = Iterator[Buffer]
 Piece = bytes | FileRun
 _TRIES = 3
 _ALTERNATIVES = 16
+_SMALL = 64 << 10
 _PATIENCE_S = 0.05
 _CLIENT_GONE = 499
 CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Charset, Authorization"}
@@ -328,10 +329,20 @@ async def _ahead(
 
 
 def _joined(gathered: list[Buffer]) -> list[bytes | memoryview]:
-    """Small buffers in one: a copy costs less than a message to the server."""
-    if gathered and all(memoryview(block).nbytes >= 64 << 10 for block in gathered):
-        return [memoryview(block) for block in gathered]
-    return [b"".join(gathered)]
+    """Small buffers in one, as a copy costs less than a message to the server; large ones as they are."""
+    pieces: list[bytes | memoryview] = []
+    small: list[Buffer] = []
+    for block in gathered:
+        if memoryview(block).nbytes < _SMALL:
+            small.append(block)
+            continue
+        if small:
+            pieces.append(b"".join(small))
+            small = []
+        pieces.append(memoryview(block))
+    if small:
+        pieces.append(b"".join(small))
+    return pieces
 
 
 def _run_of(body: Body, extent: Extent) -> Blocks:
