@@ -13,9 +13,20 @@ from bridge.upper import pdu
 from service.dicom.part10 import read_file_head
 from service.dicom.syntaxes import BY_UID, REFUSED
 from tests.dimse.dimse_peers import Instance, RawPeer, a_context, a_store
+from tests.e2e.conftest import Program
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, about the files
 BETTER_VERDICT = "encapsulation/jpeg2000-multiframe-multifragments.dcm"  # UIDs of 67 characters
+
+
+@pytest.fixture(scope="module", params=["itself", "http"])
+def product(request, tmp_path_factory):
+    """Service and bridge, which stores by itself, or by STOW-RS."""
+    folder = tmp_path_factory.mktemp("product")
+    program = Program(folder, "up", ISTHMUS_ON_DUPLICATE="refuse", ISTHMUS_BRIDGE_STORES_BY=request.param)
+    program.wait_ready()
+    yield program
+    program.close()
 
 
 @pytest.fixture(scope="module")
