@@ -47,7 +47,7 @@ class Sender(threading.Thread):
 
 
 @pytest.mark.parametrize(
-    ("whole", "rounds"), [(True, 5), (False, 2)], ids=["everything", "the bridge"]
+    ("whole", "rounds"), [(True, 3), (False, 2)], ids=["everything", "the bridge"]
 )  # a child that dies three times within a short time is given up
 def test_sigkill_at_any_moment_loses_nothing_that_was_answered_0000(
     start: Callable[..., Program], whole: bool, rounds: int
