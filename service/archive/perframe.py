@@ -13,7 +13,8 @@ _PER_FRAME = 0x52009230
 _NAMED = b'"52009230":'
 _SOUGHT = Sought.of([_PER_FRAME])
 _LARGE = 64 << 10  # bytes; shorter documents are parsed as fast as they are cut
-_PARSED = 8  # times the size of the JSON is what its values take in memory
+_PARSED = 12  # times the size of the JSON, and so many bytes for each object in it, its values take in memory
+_OBJECT_BYTES = 64
 
 
 class Items(Sequence[Any]):
@@ -42,15 +43,23 @@ class Items(Sequence[Any]):
         return orjson.loads(self._document[self._starts[index] : self._ends[index]])
 
 
-def parsed(document: bytes) -> tuple[Mapping[str, Any], int]:
-    """The attributes of a stored document, and about how many bytes of memory they take."""
+def parsed(document: bytes, *, most_bytes: int) -> tuple[Mapping[str, Any], int]:
+    """The attributes of a stored document, and about how many bytes of memory they take.
+
+    Items are told apart without being parsed where the result is worth keeping: where it takes no more than
+    `most_bytes`. To look for them once takes as long as to parse all.
+    """
     filled = document.replace(BASE_SLOT, b"").replace(SYNTAXES_SLOT, b"")
     if len(filled) >= _LARGE and _NAMED in filled:
         for member in members(filled, sought=_SOUGHT):
-            if member.tag == _PER_FRAME and member.items:
+            if member.tag == _PER_FRAME and member.items and 2 * len(filled) <= most_bytes:
                 return _cut(filled, member.start, member.end, member.items)
     found: Mapping[str, Any] = orjson.loads(filled)
-    return found, _PARSED * len(filled)
+    return found, _size(filled)
+
+
+def _size(document: bytes) -> int:
+    return _PARSED * len(document) + _OBJECT_BYTES * document.count(b"{")
 
 
 def _cut(document: bytes, start: int, end: int, first: int) -> tuple[Mapping[str, Any], int]:
@@ -59,4 +68,4 @@ def _cut(document: bytes, start: int, end: int, first: int) -> tuple[Mapping[str
     groups = Items(document, first)
     found: dict[str, Any] = orjson.loads(rest)
     found[f"{_PER_FRAME:08X}"] = {"vr": "SQ", "Value": groups}
-    return found, _PARSED * len(rest) + len(document) + 16 * len(groups)
+    return found, _size(rest) + len(document) + 16 * len(groups)

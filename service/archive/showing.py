@@ -40,13 +40,19 @@ def attributes_of(archive: Archive, held: Held, block_size: int, shelf: Shelf | 
 
 
 def _members(archive: Archive, held: Held, shelf: Shelf | None) -> Mapping[str, Any]:
-    """The stored attributes, read from the index and kept on the shelf."""
-    key = held.key
-    documents = archive.documents(Resource(key.study, key.series, key.instance))
+    """The stored attributes, read from the index and kept on the shelf.
+
+    They are read by UIDs, under which another object may stand by now: `Superseded` if so.
+    """
+    resource = Resource(held.key.study, held.key.series, held.key.instance)
+    documents = archive.documents(resource)
     document = next((found for found, _ in documents or ()), None)
     if document is None:
         raise NotFound("The instance was removed while it was being read.")
-    members, size = parsed(document)
+    (read,) = archive.instances(resource)
+    if (read.row, read.digest) != (held.row, held.digest):
+        raise Superseded("The instance was replaced while it was being read.")
+    members, size = parsed(document, most_bytes=shelf.most_bytes if shelf is not None else 0)
     if shelf is not None:
         shelf.keep(("attributes", held.digest), members, size)
     return members

@@ -21,6 +21,11 @@ class Shelf:
         self._kept_bytes = 0
 
     @property
+    def most_bytes(self) -> int:
+        """The size of the largest value that is kept."""
+        return self._limit // _LARGEST_SHARE
+
+    @property
     def kept_bytes(self) -> int:
         """What the values take, as far as `keep` was told."""
         return self._kept_bytes
@@ -45,7 +50,7 @@ class Shelf:
             earlier = self._kept.pop(key, None)
             if earlier is not None:
                 self._kept_bytes -= earlier[1]
-            if size > self._limit // _LARGEST_SHARE:
+            if size > self.most_bytes:
                 return
             self._kept[key] = value, size
             self._kept_bytes += size

@@ -47,7 +47,8 @@ class View:
     """What is to be shown: frames of an instance, as `asked`, in a media type.
 
     `state` is the presentation state to apply. `thumbnail` says that the frame may come in less
-    resolution than it has, and that nothing is to be written into it.
+    resolution than it has, and that nothing is to be written into it. `among_others` says that it is one of
+    many in an answer: what those are made of would push out what is asked for again.
     """
 
     held: Held
@@ -56,6 +57,7 @@ class View:
     asked: Asked
     state: Held | None = None
     thumbnail: bool = False
+    among_others: bool = False
     steps: Steps = field(default_factory=dict, compare=False)
 
     @property
@@ -83,7 +85,7 @@ def developed(archive: Archive, view: View, block_size: int, shelf: Shelf | None
     (number,) = view.frames
     reduced = _halvings(view, attributes) if view.thumbnail else 0
     # Thumbnails are asked for once, and states draw into the samples.
-    samples = None if view.thumbnail or state is not None else shelf
+    samples = None if view.thumbnail or view.among_others or state is not None else shelf
     pixels = stored_pixels(archive, view.held, number, block_size, view.steps, reduced=reduced, shelf=samples)
     return _encoded(view, [_rendered(view, pixels, attributes, number, state=state)])
 

@@ -354,7 +354,7 @@ def _items(scene: Scene, plan: Sequence[tuple[Shown, Representation]], asked: As
             several = held.shape is not None and held.shape.frames > 1
             for number in shown.frames:
                 at = f"{held.key.path}/frames/{number}/rendered" if several else place
-                yield _job(scene, View(held, (number,), agreed.media_type, asked), at)
+                yield _job(scene, View(held, (number,), agreed.media_type, asked, among_others=True), at)
 
 
 def _job(scene: Scene, view: View, place: str) -> Job:

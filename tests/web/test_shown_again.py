@@ -1,5 +1,10 @@
 """The same image in another way: what pictures are made of is kept, and never beyond its time."""
 
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -94,6 +99,89 @@ def test_attributes_go_with_the_instance_that_they_are_of(open_site):
     keep(site, an_image(ramp(), WindowCenter=30, WindowWidth=10, **_IDS))
 
     assert not np.array_equal(picture(site.get(path, PNG)), before)
+
+
+@contextlib.contextmanager
+def all_at_work(site: Site) -> Iterator[None]:
+    """No thread for pixels is free for the time of the block."""
+    workshop, over = site.house.workshop, threading.Event()
+
+    def work() -> bytes:
+        over.wait(60)
+        return b""
+
+    threads = site.house.settings.pixel_threads
+    busy = [workshop.submit(("at work", number), work) for number in range(threads)]
+    try:
+        yield
+    finally:
+        over.set()
+        for one in busy:
+            one.result(60)
+
+
+def asked_meanwhile(site: Site, path: str, change: Callable[[], object]) -> Any:
+    """The answer to a request that waits in the queue for pixels while `change` is done."""
+    answers: list[Any] = []
+    asking = threading.Thread(target=lambda: answers.append(site.get(path, PNG)))
+    with all_at_work(site):
+        asking.start()
+        while not site.house.workshop.load().queued:
+            threading.Event().wait(0.005)
+        change()
+    asking.join(60)
+    (answer,) = answers
+    return answer
+
+
+def shown_by(open_site, file: bytes, below: str) -> np.ndarray:
+    other = open_site()
+    return picture(other.get(keep(other, file) + below, PNG))
+
+
+def test_attributes_that_came_while_a_picture_waited_are_not_kept_for_what_was_there_before(open_site):
+    first = an_image(ramp(256, 128), WindowCenter=64, WindowWidth=128, **_IDS)
+    second = an_image(ramp(256, 128), WindowCenter=30, WindowWidth=10, **_IDS)
+    site = open_site()
+    path = keep(site, first)
+    url = "http://testserver/dicom-web" + path
+
+    def replace() -> None:
+        assert site.client.delete(url).status_code == 204
+        keep(site, second)
+
+    answer = asked_meanwhile(site, path + "/rendered", replace)
+    assert np.array_equal(picture(answer), shown_by(open_site, second, "/rendered"))
+
+    assert site.client.delete(url).status_code == 204
+    keep(site, first)  # which was right after all
+    assert np.array_equal(picture(site.get(path + "/rendered", PNG)), shown_by(open_site, first, "/rendered"))
+
+
+def test_samples_of_one_instance_never_come_with_the_attributes_of_another(open_site):
+    long = {"ImageComments": "x" * 4000, **_IDS}
+    first = an_image(ramp(), WindowCenter=64, WindowWidth=128, **long)
+    second = an_image(ramp(first=77), WindowCenter=30, WindowWidth=10, **long)
+    site = open_site(on_duplicate=OnDuplicate.REPLACE, pixel_cache=256 << 10)  # too small for attributes
+    path = keep(site, first)
+    site.get(path + "/rendered", PNG)
+    assert site.house.workshop.shelf.kept == 1
+    flipped = "/rendered?viewport=64,128"
+
+    answer = asked_meanwhile(site, path + flipped, lambda: keep(site, second))
+
+    assert np.array_equal(picture(answer), shown_by(open_site, second, flipped))
+
+
+def test_many_pictures_in_one_answer_push_out_nothing(open_site):
+    site = open_site(pixel_cache=1 << 20)
+    path = keep(site, an_image(ramp())) + "/rendered"
+    site.get(path)
+    many = keep(site, an_image(*(ramp(256, 128, first=number) for number in range(40)), study="2.25.8"))
+
+    assert len(parts_of(site.get(many + "/rendered", f'multipart/related; type="{JPEG}"'))) == 40
+
+    assert not {"read", "decode"} & set(steps(site.get(path + _WINDOWS[0])))
 
 
 def test_what_was_removed_is_not_shown_any_more(site):
