@@ -71,8 +71,8 @@ async def _run(
             loop.call_soon_threadsafe(told_to_stop.set)
 
         leash.hold(leash_descriptor, on_end, grace_s=settings.drain_s + 1)
+    bridge = Bridge(settings, state, trail)
     try:
-        bridge = Bridge(settings, state, trail)
         await bridge.start()
     except CannotStart as reason:
         sys.stderr.write(f"bridge: {reason}\n")

@@ -53,13 +53,12 @@ class Bridge:
     """All parts of one bridge; made, started and stopped on the loop of its associations."""
 
     def __init__(self, settings: BridgeSettings, state: StateFolder, trail: Trail | None) -> None:
-        """May raise `SettingError` and `CannotStart`."""
         self._settings = settings
         self._state = state
         self._trail = trail
         self._open = False
         self._archive = RemoteArchive(settings.archive)
-        self._own = _own_archive(settings)
+        self._own = None if settings.own is None else OwnArchive(settings.own)
         self._spool = Spool(settings, self._archive, self._own)
         shelf = state.shelf("commitments", most=settings.commitment.transactions)
         self._commitments = Commitments(settings, shelf, search_of(self._archive), self._spool)
@@ -80,6 +79,7 @@ class Bridge:
 
     async def start(self) -> None:
         """Go on with what an earlier run left, and listen. `SettingError`, `CannotStart`."""
+        await self._open_own()
         try:
             await self._spool.start()
             await self._commitments.start()
@@ -115,6 +115,14 @@ class Bridge:
         if self._own is not None:
             await self._own.close()
         await self._state.close()
+
+    async def _open_own(self) -> None:
+        if self._own is None:
+            return
+        try:
+            await self._own.open()
+        except ArchiveError as error:
+            raise CannotStart(f"cannot store in ISTHMUS_STORE and ISTHMUS_INDEX: {error}") from None
 
     def _services(self) -> list[Service]:
         """What peers may ask for."""
@@ -183,14 +191,6 @@ class Bridge:
             forwarding=self._forwarding,
             procedures=self._procedures,
         )
-
-
-def _own_archive(settings: BridgeSettings) -> OwnArchive | None:
-    """The archive that the bridge stores in by itself, if it does. `SettingError`, `CannotStart`."""
-    try:
-        return None if settings.own is None else OwnArchive(settings.own)
-    except ArchiveError as error:
-        raise CannotStart(f"cannot store in {settings.own.store if settings.own else ''}: {error}") from None
 
 
 @contextmanager

@@ -299,7 +299,20 @@ def read_settings(environ: Mapping[str, str]) -> BridgeSettings:
 
 def _own(environ: Mapping[str, str]) -> Settings | None:
     by = environment.one_of(environ, "ISTHMUS_BRIDGE_STORES_BY", "http", ("http", "itself"))
-    return Settings.from_environment(environ) if by == "itself" else None
+    if by == "http":
+        return None
+    own = Settings.from_environment(environ)
+    if own.store.startswith("memory:") or own.index.startswith("memory:"):
+        raise SettingError(
+            "ISTHMUS_BRIDGE_STORES_BY is 'itself', but what ISTHMUS_STORE and ISTHMUS_INDEX name is in the "
+            "memory of one program: the service would never see it. Name files, or say 'http'."
+        )
+    if environment.text(environ, "ISTHMUS_ARCHIVE_URL", ""):
+        raise SettingError(
+            "ISTHMUS_BRIDGE_STORES_BY is 'itself', and ISTHMUS_ARCHIVE_URL names another archive: what is "
+            "stored here would not be found there. Leave one of them out."
+        )
+    return own
 
 
 def _control(environ: Mapping[str, str]) -> ControlSettings:

@@ -81,6 +81,10 @@ def of_outcome(outcome: Outcome) -> Verdict:
 
 
 def of_trouble(error: ArchiveError) -> Verdict:
-    """The verdict where it could not be entered here, and nothing is known of it."""
-    fate = Fate.DOUBTFUL if isinstance(error, UpstreamTimeout) else Fate.LATER
+    """The verdict where it could not be entered here, and nothing is known of it.
+
+    A fault of our own, which has no kind, may be of the instance.
+    """
+    doubtful = isinstance(error, UpstreamTimeout) or type(error) is ArchiveError
+    fate = Fate.DOUBTFUL if doubtful else Fate.LATER
     return Verdict(fate, statuses.store_status(error), because=str(error))

@@ -268,7 +268,11 @@ class ObjectIntake:
         """Hand a complete object to the writers, if there are any; its digest is found meanwhile."""
         digest: Future[bytes] = Future()
         if self._writers is None:
-            digest.set_result(scanned.digest)
+            try:
+                digest.set_result(scanned.digest)
+            except BaseException:  # it is not among those that are settled: nobody else lets go of its file
+                upload.abort()
+                raise
             return _Writing(upload, object_key, digest, Future())
         done = self._writers.submit(upload.commit, object_key, digest.result)
         try:

@@ -250,21 +250,22 @@ class _LocalUpload:
             descriptor = self._written(key)
             if self._store.durable:
                 os.fdatasync(descriptor)
-            os.close(descriptor)
-            self._descriptor = None
+            self._close()
             target = self._placed(key)
             if self._store.durable:
                 _sync_folder(target.rpartition("/")[0])
         except OSError as cause:
             self.abort()
             raise _unavailable(cause) from cause
+        except BaseException:
+            self.abort()
+            raise
         self._target = None
 
     def abort(self) -> None:
         self._let_go()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        with contextlib.suppress(OSError):
+            self._close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):  # what stays is swept
                 self._temporary.unlink(missing_ok=True)
@@ -286,6 +287,12 @@ class _LocalUpload:
         self._blocks.clear()
         self._store.release(self._held)
         self._held = 0
+
+    def _close(self) -> None:
+        """Close the file; whatever that says, its number is another's from here on."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _written(self, key: str) -> int:
         """The descriptor of the file that all of the body is in: at its final place, or under `.incoming`."""

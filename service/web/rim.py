@@ -47,18 +47,23 @@ class Crossing:
         with self._lock:
             if self._inside >= self._limit:
                 raise Busy(f"Too many requests wait here ({self._name}); try again shortly.")
-        return self._begun(function, *args, **kwargs)
+        return self.follow(function, *args, **kwargs)
 
     async def go_on[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As `run`, for an answer that has begun: it is never refused, and has one call inside at most."""
-        return await self._begun(function, *args, **kwargs)
+        return await self.follow(function, *args, **kwargs)
 
-    def _begun[**P, R](
+    def follow[**P, R](
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> "asyncio.Future[R]":
+        """As `go_on`, without waiting for it. `Busy` where the machine gives no thread."""
         with self._lock:
             self._inside += 1
-        future = self._threads.submit(function, *args, **kwargs)
+        try:
+            future = self._threads.submit(function, *args, **kwargs)
+        except RuntimeError as error:  # no thread can be started, or it is closed
+            self._left(None)
+            raise Busy(f"No thread can be had ({self._name}); try again shortly.") from error
         future.add_done_callback(self._left)
         return asyncio.wrap_future(future)
 
@@ -81,7 +86,7 @@ class Crossing:
             if ended - begun > _SHORT_S:
                 self._apart_until = ended + _APART_TIMES * (ended - begun)
 
-    def _left(self, _: Future[Any]) -> None:
+    def _left(self, _: Future[Any] | None) -> None:
         with self._lock:
             self._inside -= 1
 

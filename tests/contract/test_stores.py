@@ -1,11 +1,13 @@
 """What every object store does."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from service.dicom.errors import BadExtent, ObjectMissing
+from service.dicom.errors import BadExtent, ObjectMissing, StoreUnavailable
 from service.dicom.frames import Extent
 from service.environment import SettingError
 from service.store.local import LocalStore
@@ -223,3 +225,28 @@ def test_a_store_is_opened_by_its_url(tmp_path):
     assert isinstance(open_store(f"file://{tmp_path}"), LocalStore)
     assert (tmp_path / ".incoming").is_dir()
     assert Path(tmp_path).is_dir()
+
+
+@pytest.mark.parametrize("blocks", [1, 20])
+def test_a_file_whose_closing_fails_is_closed_once_and_not_there(tmp_path, monkeypatch, blocks):
+    store = LocalStore(tmp_path)
+    upload = store.begin()
+    for _ in range(blocks):
+        upload.write(bytes(1 << 20))
+    upload.ready(KEY)
+    closed: list[int] = []
+    close = os.close
+
+    def failing(descriptor: int) -> None:
+        close(descriptor)  # as Linux does, whatever it says
+        closed.append(descriptor)
+        if len(closed) == 1:
+            raise OSError(errno.EIO, "input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "close", failing)
+        with pytest.raises(StoreUnavailable):
+            upload.commit(KEY)
+
+    assert len(closed) == 1
+    assert list(store.keys()) == []

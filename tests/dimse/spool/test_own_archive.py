@@ -94,6 +94,7 @@ async def _begun(ground: Ground, folder: Path, *, spool_bytes: int) -> Beside:
     )
     state = StateFolder.open(settings.state)
     own, remote = OwnArchive(files), RemoteArchive(settings.archive)
+    await own.open()
     spool = Spool(settings, remote, own)
     await spool.start()
     listener = Listener(settings, [Store(remote, None, spool)], lambda report: None)
@@ -213,10 +214,31 @@ def test_a_disk_that_hangs_is_not_waited_for_without_end(ground: Ground, beside:
 
     with pytest.raises(UpstreamTimeout):
         ground.run(beside.own.store(head, [instance.data], _Ended(), within_s=0.05))
+    # and: nothing is entered before that is done, which could take the place of what comes later
+    other = of_study(study, 3_000, instance.instance)
+    with pytest.raises(UpstreamTimeout):
+        ground.run(beside.own.store(head, [other.data], _Ended(), within_s=0.05))
     hanging.set()
 
     ground.run(_until(lambda: _is_there(beside, study)))
+    assert beside.send(other) == [0x0111]
     assert beside.held(study) == [head + instance.data]
+
+
+def test_a_fault_of_our_own_is_a_failure_that_leaves_nothing_open(beside: Beside, monkeypatch):
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    study = a_uid()
+
+    def fails(file: int) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fails)
+        assert beside.send(of_study(study), of_study(study, 3_000_000)) == [0x0110, 0x0110]
+
+    assert beside.files == []
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_files + 4  # those of the index
+    assert beside.send(of_study(study)) == [0x0000]
 
 
 class _Ended:
