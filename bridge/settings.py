@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bridge import hosts, syntaxes
 from bridge.archive.settings import ArchiveSettings as ArchiveSettings
@@ -307,9 +308,10 @@ def _own(environ: Mapping[str, str]) -> Settings | None:
             "ISTHMUS_BRIDGE_STORES_BY is 'itself', but what ISTHMUS_STORE and ISTHMUS_INDEX name is in the "
             "memory of one program: the service would never see it. Name files, or say 'http'."
         )
-    if environment.text(environ, "ISTHMUS_ARCHIVE_URL", ""):
+    elsewhere = environment.text(environ, "ISTHMUS_ARCHIVE_URL", "")
+    if elsewhere and not hosts.is_loopback(urlsplit(elsewhere).hostname or ""):
         raise SettingError(
-            "ISTHMUS_BRIDGE_STORES_BY is 'itself', and ISTHMUS_ARCHIVE_URL names another archive: what is "
+            "ISTHMUS_BRIDGE_STORES_BY is 'itself', and ISTHMUS_ARCHIVE_URL names an archive elsewhere: what is "
             "stored here would not be found there. Leave one of them out."
         )
     return own
