@@ -311,8 +311,8 @@ def _own(environ: Mapping[str, str]) -> Settings | None:
     elsewhere = environment.text(environ, "ISTHMUS_ARCHIVE_URL", "")
     if elsewhere and not hosts.is_loopback(urlsplit(elsewhere).hostname or ""):
         raise SettingError(
-            "ISTHMUS_BRIDGE_STORES_BY is 'itself', and ISTHMUS_ARCHIVE_URL names an archive elsewhere: what is "
-            "stored here would not be found there. Leave one of them out."
+            "ISTHMUS_BRIDGE_STORES_BY is 'itself', and ISTHMUS_ARCHIVE_URL names an archive elsewhere: what "
+            "is stored here would not be found there. Leave one of them out."
         )
     return own
 
