@@ -88,6 +88,15 @@ def test_the_bridge_signs_in_where_the_service_has_people_sign_in(environments):
     assert bridge.archive.token_file is not None
 
 
+def test_the_bridge_in_the_embedded_pod_stores_where_the_service_does(environments):
+    found = dict(environments("embedded, passwords"))
+    service, own = Settings.from_environment(found["service"]), read_settings(found["bridge"]).own
+    assert own is not None
+    for name in ("store", "index", "on_duplicate", "header_limit", "max_instance"):
+        assert getattr(own, name) == getattr(service, name)
+    assert read_settings(dict(environments("s3-postgres"))["bridge"]).own is None
+
+
 def test_a_service_that_only_its_pod_reaches_has_nobody_sign_in(environments):
     services = [
         Settings.from_environment(environ)
