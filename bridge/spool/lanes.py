@@ -29,6 +29,11 @@ class Lanes:
         return len(self._lanes)
 
     @property
+    def under_way(self) -> int:
+        """Studies of which something is being sent."""
+        return len(self._busy)
+
+    @property
     def oldest(self) -> Entry | None:
         """The instance that has waited longest."""
         heads = (lane[0] for lane in self._lanes.values())

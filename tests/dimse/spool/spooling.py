@@ -140,6 +140,17 @@ class Spooling:
 
         self.ground.run(wait())
 
+    def between_trials(self, change: Callable[[], object]) -> None:
+        """Change something on the disk at a moment when nothing is being forwarded: no file is open."""
+
+        async def at_rest() -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                while self.spool.lanes.under_way:
+                    await asyncio.sleep(0.001)
+                change()  # nothing else runs on the loop before it is done
+
+        self.ground.run(at_rest())
+
     def until_forwarded(self) -> None:
         self.until(lambda: not len(self.spool.lanes))
 

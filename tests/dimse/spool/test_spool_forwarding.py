@@ -136,7 +136,7 @@ def test_a_file_that_somebody_removes_holds_nothing_up(start: StartSpooling, sit
     study = a_uid()
     first, second = of_study(study), of_study(study)
     assert bridge.send(first, second) == [0, 0]
-    (bridge.settings.state / "spool" / bridge.files[0]).unlink()
+    bridge.between_trials((bridge.settings.state / "spool" / bridge.files[0]).unlink)
 
     site.come()
     bridge.until_forwarded()
@@ -151,14 +151,21 @@ def test_a_file_that_cannot_be_read_for_a_while_is_not_taken_for_a_refusal(start
     instance = an_instance()
     assert bridge.send(instance) == [0]
     file = bridge.settings.state / "spool" / bridge.files[0]
-    file.rename(file.with_suffix(".away"))
-    file.mkdir()
+
+    def fail() -> None:
+        file.rename(file.with_suffix(".away"))
+        file.mkdir()
+
+    def mend() -> None:
+        file.rmdir()
+        file.with_suffix(".away").rename(file)
+
+    bridge.between_trials(fail)
     site.come()
     bridge.until(lambda: "disk" in bridge.spool.reach.because)
     assert bridge.detained == []
 
-    file.rmdir()
-    file.with_suffix(".away").rename(file)
+    bridge.between_trials(mend)
     bridge.until_forwarded()
 
     assert site.stored == [instance.data]
