@@ -58,7 +58,7 @@ class Bridge:
         self._trail = trail
         self._open = False
         self._archive = RemoteArchive(settings.archive)
-        self._own = None if settings.own is None else OwnArchive(settings.own)
+        self._own = None if settings.own is None else OwnArchive(settings.own, traces_to=settings.traces_to)
         self._spool = Spool(settings, self._archive, self._own)
         shelf = state.shelf("commitments", most=settings.commitment.transactions)
         self._commitments = Commitments(settings, shelf, search_of(self._archive), self._spool)

@@ -32,7 +32,7 @@ class Sender:
 
     def send_to(self, site: Site, **settings: Any) -> "Sender":
         app = create_app(site.archive, Settings(**settings))
-        asyncio.run(asyncio.wait_for(self.post(app), 20))
+        asyncio.run(asyncio.wait_for(self.post(app), 60))
         return self
 
     async def post(self, app: ASGIApp) -> None:

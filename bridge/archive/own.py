@@ -1,84 +1,90 @@
-"""The archive itself, where it lies on this machine: objects are entered with the code of the service."""
+"""The archive itself, where it lies on this machine: a porter enters objects with the service's code."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Buffer, Sequence
 from typing import Any
 
 from bridge.archive.remote import Body
-from service.archive import reasons
-from service.archive.intake import as_archive_error
-from service.archive.objects import ObjectArchive
-from service.archive.open import open_archive_in_time
-from service.archive.port import Intake, Outcome
-from service.dicom.errors import UpstreamTimeout
+from bridge.porter.messages import Drop, PatientOf, Piece
+from bridge.porter.porter import PROGRAM, Porter, heard
+from service.archive.port import Outcome
+from service.dicom.errors import ArchiveError, Busy, UpstreamTimeout
 from service.settings import Settings
-from service.web.rim import Crossing
 
 _WHOLE = 1 << 20  # bytes up to which an instance is entered in one piece
-_EARLY = 1 << 17  # bytes of the first piece where no thread has anything else to do
+_EARLY = 1 << 17  # bytes of a piece where the porter has nothing else to do
 _PIECE = 1 << 19  # bytes of each further piece
 _AHEAD = 1 << 18  # bytes that are read while a piece is being written
 _AT_LEAST = 128 << 10  # bytes that make it worth being woken
-_OPENED_WITHIN_S = 30.0
 
 
 class OwnArchive:
     """The store and the index of the service beside the bridge, which both write to; used on one loop."""
 
-    def __init__(self, settings: Settings) -> None:
-        """It is there once it is `open`."""
-        self._settings = settings
-        self._archive: ObjectArchive | None = None
-        self._crossing = Crossing("stores", threads=settings.store_threads, queue=settings.uploads)
+    def __init__(self, settings: Settings, *, traces_to: str = "", program: Sequence[str] = PROGRAM) -> None:
+        """It is there once it is `open`; `program` is the porter."""
+        self._porter = Porter(settings, traces_to=traces_to, program=program)
+        self._most = settings.store_threads + settings.uploads
+        self._inside = 0
         self._late: set[asyncio.Future[Any]] = set()
         self._forsaken: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Open store and index. `SettingError`, `IndexUnavailable`, `StoreUnavailable`."""
-        self._archive = await asyncio.to_thread(
-            open_archive_in_time, self._settings, patience_s=_OPENED_WITHIN_S
-        )
+        await self._porter.start()
 
     async def close(self) -> None:
         """Finish what is being entered, and let go of store and index."""
         if self._forsaken:
             await asyncio.wait(self._forsaken)
-        await asyncio.to_thread(self._crossing.close)
-        if self._archive is not None:
-            await asyncio.to_thread(self._archive.close)
+        await self._porter.stop()
 
     async def store(self, head: bytes, first: Sequence[bytes], body: Body, *, within_s: float) -> Outcome:
         """Enter one Part-10 object: `head`, the blocks of `first`, then what `body` still yields.
 
-        What is called stored is durable. A small object is entered when it is whole, in one crossing to a
-        thread; a larger one, and one that comes alone, is read and written while it arrives. Raises what
-        `body.read` raises, and of such an object nothing stays; `Busy` if too many wait; `UpstreamTimeout` if
-        the disk takes longer than `within_s` seconds over a piece, which says nothing of what becomes of it,
-        but nothing is entered any more before that is known; `StoreUnavailable`, `IndexUnavailable`; and a
-        plain `ArchiveError` for a fault of our own.
+        What is called stored is durable. A small object is entered when it is whole, in one piece; a larger
+        one, and one that comes alone, is entered while it arrives. Raises what `body.read` raises, and of
+        such an object nothing stays; `Busy` if too many wait; `UpstreamTimeout` if the disk takes longer than
+        `within_s` seconds over a piece, which says nothing of what becomes of it, but nothing is entered any
+        more before that is known; `StoreUnavailable`, `IndexUnavailable`; and a plain `ArchiveError` for a
+        fault of our own.
         """
-        assert self._archive is not None
-        alone = not self._crossing.inside
-        blocks, size = [head, *first], len(head) + sum(map(len, first))
-        blocks += await _piece(body, (_EARLY if alone else _WHOLE) - size)
-        await self._nothing_late(within_s)
-        entering = _Entering(self._archive.intake(), self._crossing, self._late, within_s)
+        if self._inside >= self._most:
+            raise Busy("Too many instances wait here for being stored; try again shortly.")
+        self._inside += 1
+        entering = _Entering(self._porter, self._late, within_s)
         try:
-            entering.begin(entering.whole if body.at_end else entering.first, blocks)
-            if body.at_end:
-                return await entering.outcome()
-            return await _streamed(entering, body, ahead=_WHOLE if alone else _AHEAD)
+            return await self._entered(entering, [head, *first], body, within_s)
         except BaseException:
-            dropping = asyncio.get_running_loop().create_task(entering.drop())
-            self._forsaken.add(dropping)
-            dropping.add_done_callback(self._forsaken.discard)
+            if entering.has_begun:
+                self._forsake(entering)
             raise
+        finally:
+            self._inside -= 1
+
+    @property
+    def process(self) -> int | None:
+        """The process that enters objects, while it is there."""
+        return self._porter.process
 
     async def patient_of(self, study: str) -> str | None:
-        """The Patient ID of a study, `None` if it has none. `Busy`, `IndexUnavailable`."""
-        assert self._archive is not None
-        return await self._crossing.run(self._archive.patient_of, study)
+        """The Patient ID of a study, `None` if it has none. `StoreUnavailable`, `IndexUnavailable`."""
+        patient: str | None = await self._porter.ask(PatientOf(study))
+        return patient
+
+    async def _entered(
+        self, entering: "_Entering", blocks: list[bytes], body: Body, within_s: float
+    ) -> Outcome:
+        alone = self._inside == 1
+        blocks += await _piece(body, (_EARLY if alone else _WHOLE) - sum(map(len, blocks)))
+        await self._nothing_late(within_s)
+        await entering.bring(blocks, last=body.at_end)
+        if not body.at_end:
+            await (_pursued if alone else _streamed)(entering, body)
+        outcome: Outcome = await entering.done()
+        return outcome
 
     async def _nothing_late(self, within_s: float) -> None:
         """Return once all is done that was given up: it must not replace what comes after it."""
@@ -88,92 +94,95 @@ class OwnArchive:
         if late:
             raise UpstreamTimeout("The store of the archive hangs: what it was given before is not done.")
 
+    def _forsake(self, entering: "_Entering") -> None:
+        dropping = asyncio.get_running_loop().create_task(entering.drop())
+        self._forsaken.add(dropping)
+        dropping.add_done_callback(self._forsaken.discard)
 
-async def _streamed(entering: "_Entering", body: Body, *, ahead: int) -> Outcome:
-    """Enter what is larger than its first piece, which has begun; `ahead` bytes are read meanwhile."""
-    following = await _piece(body, ahead)
+
+async def _pursued(entering: "_Entering", body: Body) -> None:
+    """Enter what comes behind the first piece as soon as the porter has done what came before."""
+    following: list[bytes] = []
+    size = 0
+    while not body.at_end:
+        more = await body.read(_EARLY)
+        following += more
+        size += sum(map(len, more))
+        if not body.at_end and (entering.is_done or size >= _WHOLE):
+            await entering.done()
+            await entering.bring(following)
+            following, size = [], 0
+    await entering.done()
+    await entering.bring(following, last=True)
+
+
+async def _streamed(entering: "_Entering", body: Body) -> None:
+    """Enter what comes behind the first piece, in large pieces."""
+    following = await _piece(body, _AHEAD)
     while not body.at_end:
         await entering.done()
-        entering.go_on(entering.write, following)
+        await entering.bring(following)
         following = await _piece(body, _AHEAD)
         await entering.done()
         following += await _piece(body, _PIECE - _AHEAD)
     await entering.done()
-    entering.go_on(entering.last, following)
-    return await entering.outcome()
+    await entering.bring(following, last=True)
 
 
 class _Entering:
-    """One object on its way in, one piece after the other, each by a thread."""
+    """One object on its way in, one piece after the other."""
 
-    def __init__(
-        self, intake: Intake, crossing: Crossing, late: set[asyncio.Future[Any]], within_s: float
-    ) -> None:
+    def __init__(self, porter: Porter, late: set[asyncio.Future[Any]], within_s: float) -> None:
         """Pieces that take longer than `within_s` are among the `late` until they are done."""
-        self._intake = intake
-        self._crossing = crossing
+        self._porter = porter
         self._late = late
         self._within_s = within_s
+        self._number = porter.number()
         self._working: asyncio.Future[Any] | None = None
 
-    def begin(self, work: Callable[[Sequence[bytes]], Any], blocks: Sequence[bytes]) -> None:
-        """Have the first piece worked on by a thread. `Busy`."""
-        self._started(self._crossing.begin(work, blocks))
+    @property
+    def has_begun(self) -> bool:
+        """Whether the porter knows of it."""
+        return self._working is not None
 
-    def go_on(self, work: Callable[[Sequence[bytes]], Any], blocks: Sequence[bytes]) -> None:
-        """Have the next piece worked on, once the one before it is `done`."""
-        self._started(self._crossing.follow(work, blocks))
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody works at the piece that was brought last."""
+        return self._working is not None and self._working.done()
+
+    async def bring(self, blocks: Sequence[bytes], *, last: bool = False) -> None:
+        """Have the next piece worked at, once the one before it is `done`."""
+        left: deque[Buffer] = deque(blocks)
+        while True:
+            await self._brought(left, last)
+            if not left:
+                return
+            await self.done()
 
     async def done(self) -> Any:
-        """What the piece under way gives, which is done to its end even if nobody waits for it any more."""
+        """What the piece gives that is worked at, to its end even if nobody waits for it any more."""
         assert self._working is not None
         done, _ = await asyncio.wait((self._working,), timeout=self._within_s)
         if not done:
             self._late.add(self._working)
             self._working.add_done_callback(self._late.discard)
             raise UpstreamTimeout(f"The store of the archive took longer than {self._within_s:g} seconds.")
-        try:
-            return self._working.result()
-        except Exception as error:
-            raise as_archive_error(error) from error
-
-    async def outcome(self) -> Outcome:
-        """What became of the object, whose last piece is under way."""
-        outcome: Outcome = await self.done()
-        return outcome
+        return self._working.result()
 
     async def drop(self) -> None:
         """Let nothing stay of it that has not come to its end, once the piece that is under way is done."""
         if self._working is not None and not self._working.done():
             await asyncio.wait((self._working,))
-        await self._crossing.go_on(self._drop)
+        with contextlib.suppress(ArchiveError):  # a porter that has died has left nothing
+            await self._porter.ask(Drop(self._number))
 
-    # What threads do.
-
-    def whole(self, blocks: Sequence[bytes]) -> Outcome:
-        self.first([])
-        return self.last(blocks)
-
-    def first(self, blocks: Sequence[bytes]) -> None:
-        self._intake.begin()
-        self.write(blocks)
-
-    def write(self, blocks: Sequence[bytes]) -> None:
-        if blocks:  # a copy costs less than to scan and digest it in pieces
-            self._intake.write(memoryview(b"".join(blocks)))
-
-    def last(self, blocks: Sequence[bytes]) -> Outcome:
-        self.write(blocks)
-        self._intake.end()
-        return self._intake.finish()[0]
-
-    def _drop(self) -> None:
-        self._intake.refuse(reasons.CANNOT_UNDERSTAND, "The instance did not arrive whole.")
-        self._intake.finish()
-
-    def _started(self, working: asyncio.Future[Any]) -> None:
-        self._working = working
-        working.add_done_callback(_heard)
+    async def _brought(self, left: deque[Buffer], last: bool) -> None:
+        """Take of `left` what is one piece."""
+        place = await self._porter.memory.place()
+        size = self._porter.memory.fill(place, left)
+        piece = Piece(self._number, place, size, not self.has_begun, last and not left)
+        self._working = self._porter.ask(piece, place=place)
+        self._working.add_done_callback(heard)
 
 
 async def _piece(body: Body, most: int) -> list[bytes]:
@@ -185,9 +194,3 @@ async def _piece(body: Body, most: int) -> list[bytes]:
         blocks += more
         size += sum(map(len, more))
     return blocks
-
-
-def _heard(working: "asyncio.Future[Any]") -> None:
-    """Take note of what may be nobody's any more."""
-    with contextlib.suppress(asyncio.CancelledError):
-        working.exception()

@@ -38,6 +38,8 @@ from tests.conformance.pictured import (
 from tests.conformance.retrieving import MANY_ANY, MANY_OCTETS, MP4, OCTETS, keep
 from tests.conformance.rows import cites, row
 from tests.making import a_data_set, a_file, add_pixels
+
+_WAIT_S = 60
 from tests.reading import parts_of
 from tests.sites import ROOT
 
@@ -238,15 +240,15 @@ def test_eight_who_ask_for_the_same_cause_one_decode(site, monkeypatch):
     def making(frame, *args, **kwargs):
         made.append(frame)
         begun.set()
-        assert go.wait(10)
+        assert go.wait(_WAIT_S)
         return real(frame, *args, **kwargs)
 
     monkeypatch.setattr(transcoding, "transcode", making)
     with ThreadPoolExecutor(8) as clients:
         waiting = [clients.submit(site.get, f"{path}/frames/1", OCTETS) for _ in range(8)]
-        assert begun.wait(10)
+        assert begun.wait(_WAIT_S)
         go.set()
-        answers = [one.result(20) for one in waiting]
+        answers = [one.result(_WAIT_S) for one in waiting]
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     assert len(made) == 1
@@ -261,20 +263,20 @@ def test_a_full_queue_is_busy(open_site, monkeypatch):
 
     def making(frame, *args, **kwargs):
         begun.release()
-        assert go.wait(20)
+        assert go.wait(_WAIT_S)
         return real(frame, *args, **kwargs)
 
     monkeypatch.setattr(transcoding, "transcode", making)
     workshop = site.house.workshop
     with ThreadPoolExecutor(2) as clients:
         first = clients.submit(site.get, f"{paths[0]}/frames/1", OCTETS)
-        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=_WAIT_S)
         second = clients.submit(site.get, f"{paths[1]}/frames/1", OCTETS)
         while not workshop.load().queued:
             pass
         third = site.get(f"{paths[2]}/frames/1", OCTETS)
         go.set()
-        assert (first.result(20).status_code, second.result(20).status_code) == (200, 200)
+        assert (first.result(_WAIT_S).status_code, second.result(_WAIT_S).status_code) == (200, 200)
     assert third.status_code == 503
     assert int(third.headers["retry-after"]) > 0
 

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pynetdicom import AE
@@ -23,6 +24,8 @@ from tests.dimse.dimse_peers import EXPLICIT_LE, IMPLICIT_LE, PATIENCE_S, RawPee
 
 BOTH = (EXPLICIT_LE, IMPLICIT_LE)
 QUICK = Limits(artim_s=0.8, pdu_s=0.3, response_s=0.8, linger_s=0.4, connect_s=5.0)
+UNHURRIED = replace(QUICK, artim_s=PATIENCE_S, pdu_s=PATIENCE_S, response_s=PATIENCE_S, connect_s=PATIENCE_S)
+"""For peers that say something: however slow they are, only one that has to be given up is."""
 PATIENT = Limits(response_s=PATIENCE_S)
 
 
@@ -43,7 +46,7 @@ def play[T](coroutine: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.asynccontextmanager
 async def connected(
-    port: int, *proposals: Proposal, limits: Limits = QUICK, calling: str = "BRIDGE"
+    port: int, *proposals: Proposal, limits: Limits = UNHURRIED, calling: str = "BRIDGE"
 ) -> AsyncIterator[RequestedAssociation]:
     """An association with who listens on `port`, released at the end."""
     peer = Peer("archive", "ARCHIVE", "127.0.0.1", port)
@@ -144,7 +147,7 @@ def scripted(script: Callable[[RawScp], object]) -> Iterator[int]:
         try:
             yield server.getsockname()[1]
         finally:
-            player.join(5)
+            player.join(PATIENCE_S)
             assert not player.is_alive(), "the connection was never closed"
     if failures:
         raise failures[0]

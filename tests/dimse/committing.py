@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import queue
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -343,10 +345,14 @@ def an_event(peer: RawPeer) -> int:
 
 
 def unused_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that no connection is given meanwhile by the system."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    others = random.sample(range(first - 10_000, first), 100) if first > 20_000 else []
+    for port in (*others, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise AssertionError("every port is taken")
 
 
 Start = Callable[..., Committing]

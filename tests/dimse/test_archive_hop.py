@@ -4,6 +4,7 @@ import asyncio
 import select
 import socket
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 import uvloop
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from bridge.upper import pdu
 from tests.dimse.dimse_peers import (
+    PATIENCE_S,
     VERIFICATION,
     Archive,
     Bridge,
@@ -214,6 +216,8 @@ def test_an_archive_that_does_not_answer_in_time_is_out_of_resources(
 
         assert store(peer) == 0xA700
         assert store(peer, LARGE) == 0xA700
+        # and: one that answers, however slowly
+        bridge.remote._settings = replace(bridge.remote._settings, answer_s=PATIENCE_S)
         assert store(peer) == 0x0000
 
 
@@ -244,7 +248,7 @@ def test_a_stalled_archive_makes_the_peer_wait(start_bridge: StartBridge, archiv
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         ground.loop.call_soon_threadsafe(go_on.set)
-        peer.socket.settimeout(20)
+        peer.socket.settimeout(PATIENCE_S)
         peer.send(memoryview(b"".join(pdus))[stuck_at:])
         status = peer.response().status
 
@@ -314,7 +318,7 @@ def test_draining_finishes_the_message_in_flight(
         if size_bytes == LARGE:
             archive.wait_for(lambda: archive.requests)
 
-        drained = bridge.drain()
+        drained = bridge.drain(PATIENCE_S)
 
         assert idle.next_pdu()[0] == pdu.Kind.ABORT
         assert silent.next_pdu()[0] == pdu.Kind.ABORT
@@ -324,7 +328,7 @@ def test_draining_finishes_the_message_in_flight(
         busy.send(last)
         assert busy.response().status == 0x0000
         assert busy.next_pdu()[0] == pdu.Kind.ABORT
-    drained.result(10)
+    drained.result(PATIENCE_S)
     assert len(archive.parts) == 1
 
 
@@ -334,7 +338,7 @@ def test_draining_ends_in_time(bridge: Bridge, archive: Archive, ground: Ground)
         peer.send(b"".join(most))
         archive.wait_for(lambda: archive.requests)
 
-        bridge.drain(0.1).result(2)
+        bridge.drain(0.1).result(30)
 
         assert peer.next_pdu()[0] == pdu.Kind.ABORT
     archive.wait_for(lambda: archive.broken)

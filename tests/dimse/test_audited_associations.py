@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +50,16 @@ def watch(start_bridge) -> Iterator[Watch]:
         trail.close(0.1)
 
 
+def until(reached: Callable[[], object]) -> None:
+    """Wait until something is so that other threads do."""
+    pause = threading.Event()
+    for _ in range(int(PATIENCE_S / 0.005)):
+        if reached():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it never was so")
+
+
 def of_patient(study: str, patient: bytes = b"SECRET-1") -> Instance:
     """An instance with a name and an id."""
     made = an_instance()
@@ -74,8 +85,7 @@ def test_of_what_an_association_stores_the_first_of_a_study_is_told_at_once_and_
         for study in (first, second, first, first):
             peer.send(b"".join(a_store(of_patient(study))))
             assert peer.response().status == statuses.SUCCESS
-        for _ in range(2):  # while the association is open
-            assert sink.tried.acquire(timeout=PATIENCE_S)
+        until(lambda: len(sink.events) == 2)  # while the association is open
         peer.send(an_echo(3))
         peer.response()
     bridge.report()
@@ -101,8 +111,7 @@ def test_what_is_counted_is_told_after_a_while_though_the_association_stays_open
         for _ in range(3):
             peer.send(b"".join(a_store(of_patient(study))))
             assert peer.response().status == statuses.SUCCESS
-        while sum(one.requests for one in sink.events) < 3:
-            assert sink.tried.acquire(timeout=PATIENCE_S)
+        until(lambda: sum(one.requests for one in [*sink.events]) == 3)
 
 
 def test_an_association_with_many_studies_keeps_few_places_of_the_trail(watch: Watch, archive: Archive):
@@ -113,6 +122,7 @@ def test_an_association_with_many_studies_keeps_few_places_of_the_trail(watch: W
         for study in [one for one in studies for _ in range(2)]:
             peer.send(b"".join(a_store(of_patient(study))))
             assert peer.response().status == statuses.SUCCESS
+            until(lambda: trail.load.waiting == 0)  # what is told takes a place only until it is written
     bridge.report()
     assert trail.load.refused == 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.upper import pdu
-from tests.dimse.dimse_peers import VERIFICATION, RawPeer, a_context, an_echo
+from tests.dimse.dimse_peers import PATIENCE_S, VERIFICATION, RawPeer, a_context, an_echo
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -62,7 +62,7 @@ def test_a_signal_drains_and_ends_it(start: Start, number: signal.Signals):
 
         assert peer.next_pdu()[0] == pdu.Kind.ABORT
         peer.close()
-        assert program.wait(10) == 0
+        assert program.wait(PATIENCE_S) == 0
 
 
 def test_it_ends_with_the_process_that_holds_its_leash(start: Start):
@@ -73,13 +73,13 @@ def test_it_ends_with_the_process_that_holds_its_leash(start: Start):
 
     ours.close()
 
-    assert program.wait(10) == 0
+    assert program.wait(PATIENCE_S) == 0
 
 
 def test_a_bad_setting_is_named(start: Start):
     program = start(ISTHMUS_AE_TITLE="MUCH-TOO-LONG-A-TITLE")
 
-    _, words = program.communicate(timeout=10)
+    _, words = program.communicate(timeout=PATIENCE_S)
 
     assert program.returncode == 2
     assert "ISTHMUS_AE_TITLE" in words
@@ -90,7 +90,7 @@ def test_an_address_in_use_is_said(start: Start):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         program = start(ISTHMUS_DIMSE_PORT=str(port))
-        _, words = program.communicate(timeout=10)
+        _, words = program.communicate(timeout=PATIENCE_S)
 
     assert program.returncode == 1
     assert f"127.0.0.1:{port}" in words
@@ -103,7 +103,7 @@ def test_a_second_bridge_on_the_same_state_is_refused(start: Start, tmp_path: Pa
     port_of(first)
 
     second = start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "both"))
-    _, words = second.communicate(timeout=10)
+    _, words = second.communicate(timeout=PATIENCE_S)
 
     assert second.returncode == 2
     assert "ISTHMUS_BRIDGE_STATE" in words
@@ -115,7 +115,7 @@ def test_the_state_of_a_bridge_that_was_killed_is_free(start: Start, tmp_path: P
     first = start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "both"))
     port_of(first)
     first.kill()
-    first.wait(10)
+    first.wait(PATIENCE_S)
 
     port_of(start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "both")))
 
@@ -124,7 +124,7 @@ def test_a_state_folder_that_cannot_be_written_is_said(start: Start, tmp_path: P
     (tmp_path / "file").write_text("")
     program = start(ISTHMUS_BRIDGE_STATE=str(tmp_path / "file" / "state"))
 
-    _, words = program.communicate(timeout=10)
+    _, words = program.communicate(timeout=PATIENCE_S)
 
     assert program.returncode == 2
     assert "ISTHMUS_BRIDGE_STATE" in words

@@ -16,8 +16,19 @@ from bridge.upper import pdu
 from bridge.upper.command import Operation
 from bridge.upper.messages import AssociationLost, NoResponse
 from service.dicom.errors import UpstreamFailed
-from tests.dimse.asking import BOTH, PATIENT, QUICK, RawScp, acceptance, connected, ours, play, scripted
-from tests.dimse.dimse_peers import CT_IMAGE, VERIFICATION, a_command, p_data
+from tests.dimse.asking import (
+    BOTH,
+    PATIENT,
+    QUICK,
+    UNHURRIED,
+    RawScp,
+    acceptance,
+    connected,
+    ours,
+    play,
+    scripted,
+)
+from tests.dimse.dimse_peers import CT_IMAGE, PATIENCE_S, VERIFICATION, a_command, p_data
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 ECHOING = Proposal(VERIFICATION, BOTH)
@@ -25,11 +36,11 @@ ANSWER = p_data(1, a_command(0x8030, has_data=False, responded_message_id=1, sta
 Script = Callable[[RawScp], object]
 
 
-async def found(port: int, most: int = 1000) -> list[scu.Found]:
+async def found(port: int, most: int = 1000, limits: Limits = UNHURRIED) -> list[scu.Found]:
     answers = []
     async with (
-        connected(port, Proposal(FIND, BOTH)) as association,
-        contextlib.aclosing(scu.find(association, ours(association, FIND), b"", QUICK)) as asked,
+        connected(port, Proposal(FIND, BOTH), limits=limits) as association,
+        contextlib.aclosing(scu.find(association, ours(association, FIND), b"", limits)) as asked,
     ):
         async for answer in asked:
             answers.append(answer)
@@ -63,8 +74,12 @@ def test_a_query_that_is_not_answered_to_its_end_is_an_error(rest: bytes, kind: 
         peer.answer(asked, 0xFF00, b"1234")
         peer.send(rest)
 
+    if kind is NoResponse:
+        limits = replace(UNHURRIED, response_s=QUICK.response_s)
+    else:
+        limits = replace(UNHURRIED, pdu_s=QUICK.pdu_s)
     with scripted(script) as port, pytest.raises(AssociationLost) as raised:
-        play(found(port))
+        play(found(port, limits=limits))
 
     assert type(raised.value) is kind
 
@@ -87,7 +102,8 @@ def test_answers_without_end_are_called_off():
         listener.join()
         peer.answer(asked, 0xFE00)
         assert peer.next_pdu()[0] == pdu.Kind.RELEASE_RQ
-        peer.send(pdu.release_rp())
+        with contextlib.suppress(OSError):  # it may be too late for us
+            peer.send(pdu.release_rp())
 
     with scripted(script) as port:
         answers = play(found(port, most=20))
@@ -104,7 +120,7 @@ def test_a_peer_that_does_not_heed_a_cancel_is_left():
         assert peer.command().field == Operation.C_CANCEL
 
     with scripted(script) as port:
-        assert len(play(found(port, most=1))) == 1
+        assert len(play(found(port, most=1, limits=replace(UNHURRIED, response_s=2.0)))) == 1
 
 
 def test_an_identifier_that_is_too_long_is_left_out():
@@ -124,7 +140,7 @@ def test_an_identifier_that_is_too_long_is_left_out():
         assert play(ask(port)) == [0, 0]
 
 
-def storing(port: int, size: int, limits: Limits = QUICK, block: int = 1 << 16) -> int:
+def storing(port: int, size: int, limits: Limits = UNHURRIED, block: int = 1 << 16) -> int:
     async def store() -> int:
         async def blocks() -> AsyncIterator[bytes]:
             for _ in range(0, size, block):
@@ -142,11 +158,11 @@ def test_a_peer_that_does_not_read_what_is_stored_is_an_error():
 
     def script(peer: RawScp) -> None:
         peer.accept()
-        assert gone.wait(20)
+        assert gone.wait(PATIENCE_S)
 
     def store(port: int) -> None:
         try:
-            storing(port, 64 << 20)
+            storing(port, 64 << 20, replace(UNHURRIED, pdu_s=QUICK.pdu_s))
         finally:
             gone.set()
 

@@ -20,16 +20,24 @@ from bridge.upper.command import Operation
 from bridge.upper.messages import AssociationLost, NoResponse
 from bridge.upper.requestor import Rejected, RequestedAssociation
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
-from tests.dimse.asking import BOTH, PATIENT, QUICK, RawScp, acceptance, connected, play, scripted
+from tests.dimse.asking import BOTH, PATIENT, QUICK, UNHURRIED, RawScp, acceptance, connected, play, scripted
 from tests.dimse.dimse_peers import EXPLICIT_LE, VERIFICATION, a_command, p_data
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 ECHOING = Proposal(VERIFICATION, BOTH)
 Script = Callable[[RawScp], object]
+SOON_S = 30.0  # far less than to wait without end, and more than a slow machine needs
+# Of the deadlines only the one that an error is about is short.
+LIMITS = {
+    UpstreamTimeout: replace(UNHURRIED, artim_s=QUICK.artim_s),
+    UpstreamFailed: UNHURRIED,
+    NoResponse: replace(UNHURRIED, response_s=QUICK.response_s),
+    AssociationLost: replace(UNHURRIED, pdu_s=QUICK.pdu_s),
+}
 
 
-async def only_connect(port: int) -> RequestedAssociation:
-    async with connected(port, ECHOING) as association:
+async def only_connect(port: int, limits: Limits = UNHURRIED) -> RequestedAssociation:
+    async with connected(port, ECHOING, limits=limits) as association:
         return association
 
 
@@ -98,10 +106,10 @@ def test_a_peer_that_does_not_accept_is_an_error(script: Script, error: type[Ups
     begun = time.monotonic()
 
     with scripted(script) as port, pytest.raises(UpstreamFailed) as raised:
-        play(only_connect(port))
+        play(only_connect(port, LIMITS[error]))
 
     assert type(raised.value) is error
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < SOON_S
 
 
 @pytest.mark.parametrize(
@@ -159,7 +167,7 @@ def test_contexts_that_were_not_proposed_do_not_count():
         assert play(contexts(port)) == {}
 
 
-async def echoed(port: int, limits: Limits = QUICK) -> int:
+async def echoed(port: int, limits: Limits = UNHURRIED) -> int:
     async with connected(port, ECHOING, limits=limits) as association:
         return await scu.echo(association, 1, timeout_s=limits.response_s)
 
@@ -216,10 +224,10 @@ def test_a_peer_that_does_not_answer_is_an_error(script: Script, error: type[Ass
     begun = time.monotonic()
 
     with scripted(script) as port, pytest.raises(AssociationLost) as raised:
-        play(echoed(port))
+        play(echoed(port, LIMITS[error]))
 
     assert type(raised.value) is error
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < SOON_S
 
 
 def test_an_answer_that_comes_before_others_is_found():
@@ -250,8 +258,9 @@ def at_release(*encoded: bytes, then: Script = lambda peer: None) -> Script:
 
 def collide(peer: RawScp) -> None:
     """Both ask at once: the peer, an acceptor, waits for our answer before it gives its own (Sta10)."""
-    assert peer.next_pdu()[0] == pdu.Kind.RELEASE_RP
-    peer.send(pdu.release_rp())
+    with contextlib.suppress(EOFError, OSError):  # it may be too late for us
+        assert peer.next_pdu()[0] == pdu.Kind.RELEASE_RP
+        peer.send(pdu.release_rp())
 
 
 @pytest.mark.parametrize(
@@ -276,12 +285,12 @@ def test_a_release_ends_whatever_the_peer_does(script: Script):
         association = play(only_connect(port))
 
     assert not association.is_open
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < SOON_S
 
 
 def test_an_association_that_nobody_uses_ends():
     async def wait(port: int) -> str:
-        limits = replace(QUICK, idle_s=0.1)
+        limits = replace(UNHURRIED, idle_s=0.1)
         async with connected(port, ECHOING, limits=limits) as association:
             assert await association.receive() is None
             return str(association.result)

@@ -26,6 +26,7 @@ from tests.dimse.dimse_peers import (
     CT_IMAGE,
     EXPLICIT_LE,
     IMPLICIT_LE,
+    PATIENCE_S,
     VERIFICATION,
     Archive,
     Ground,
@@ -272,7 +273,7 @@ def program(stored: Archive, tmp_path: Path) -> Iterator[Program]:
             [sys.executable, "-m", "bridge"], cwd=ROOT, env={**ours, **settings}, stderr=words
         )
     try:
-        assert eventually(lambda: " listening " in log.read_text(), 20), log.read_text()
+        assert eventually(lambda: " listening " in log.read_text(), PATIENCE_S), log.read_text()
         line = next(line for line in log.read_text().splitlines() if " listening " in line)
         port = int(dict(word.split("=", 1) for word in line.split() if "=" in word)["port"])
         yield Program(running, Victim(running.pid, port, Order("bridge", stored.url)), log)
@@ -292,11 +293,11 @@ def test_a_thousand_mutated_streams_do_no_harm(program: Program, stored: Archive
     with ThreadPoolExecutor(AT_ONCE) as senders:
         list(senders.map(lambda stream: send(victim.address, stream), streams[:300]))
         victim.echo()
-        settled = eventually(lambda: program.connections() == 0, 10)
+        settled = eventually(lambda: program.connections() == 0, PATIENCE_S)
         warm = victim.vitals()
         list(senders.map(lambda stream: send(victim.address, stream), streams[300:]))
     victim.echo()
-    settled = settled and eventually(lambda: program.connections() == 0, 10)
+    settled = settled and eventually(lambda: program.connections() == 0, PATIENCE_S)
     after = victim.vitals()
 
     assert settled, f"{program.connections()} connections are left"
@@ -310,6 +311,6 @@ def test_a_thousand_mutated_streams_do_no_harm(program: Program, stored: Archive
     assert stored.parts
     assert [part for part in stored.parts if data_set_of(part) not in whole] == []
     program.process.send_signal(signal.SIGTERM)
-    assert program.process.wait(20) == 0
+    assert program.process.wait(PATIENCE_S) == 0
     assert "draining associations=0" in program.log.read_text()
     assert time.monotonic() - begun < 60

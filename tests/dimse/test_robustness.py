@@ -42,9 +42,18 @@ def crowd(stack: contextlib.ExitStack, victim: Victim, count: int = PEERS) -> li
 
 
 def associated(stack: contextlib.ExitStack, victim: Victim) -> RawPeer:
-    peer = stack.enter_context(RawPeer(victim.address))
-    peer.associate(a_context(1), a_context(3, VERIFICATION), calling=b"CROWD")
-    return peer
+    """A peer with an association; another one where the first was itself too late for the deadline."""
+    for _ in range(50):
+        begun = time.monotonic()
+        peer = stack.enter_context(RawPeer(victim.address))
+        try:
+            peer.associate(a_context(1), a_context(3, VERIFICATION), calling=b"CROWD")
+        except (EOFError, ConnectionError):
+            if time.monotonic() - begun < victim.order.deadline_s:
+                raise
+        else:
+            return peer
+    raise AssertionError("never in time")
 
 
 def all_closed(peers: list[RawPeer], within_s: float) -> bool:
@@ -62,9 +71,16 @@ def all_closed(peers: list[RawPeer], within_s: float) -> bool:
     return True
 
 
-def must_close(victim: Victim, peers: list[RawPeer]) -> None:
-    if not all_closed(peers, victim.order.deadline_s + (5.0 if victim.order.kind == "bridge" else 2.0)):
+def must_close(victim: Victim, peers: list[RawPeer], *, stock_s: float = 2.0) -> None:
+    """`stock_s` after its deadline stock pynetdicom is believed never to close."""
+    if not all_closed(peers, victim.order.deadline_s + (30.0 if victim.order.kind == "bridge" else stock_s)):
         raise Harmed("connections are never closed")
+
+
+def send_at_least_some(peer: RawPeer, encoded: bytes) -> None:
+    """Send to a victim that may have had enough already."""
+    with contextlib.suppress(ConnectionError):
+        peer.send(encoded)
 
 
 def abort_mid_transfer(victim: Victim) -> None:
@@ -82,15 +98,15 @@ def abort_mid_transfer(victim: Victim) -> None:
         if number % 8 == 7:  # not more at a time than there are associations
             victim.echo_when_free()
     # What the archive's connections take is kept for the next instance.
-    victim.recovers(replace(before, descriptors=before.descriptors + 12), within_s=10)
+    victim.recovers(replace(before, descriptors=before.descriptors + 12), within_s=30)
     victim.echo()
 
 
 def send_nothing(victim: Victim) -> None:
     before = victim.vitals()
     with contextlib.ExitStack() as stack:
-        must_close(victim, crowd(stack, victim, 8))
-    victim.recovers(before, within_s=5)
+        must_close(victim, crowd(stack, victim, 8), stock_s=30.0)
+    victim.recovers(before, within_s=30)
     victim.echo()
 
 
@@ -99,23 +115,24 @@ def three_bytes_and_silence(victim: Victim) -> None:
     with contextlib.ExitStack() as stack:
         peers = crowd(stack, victim)
         for peer in peers:
-            peer.send(b"\x01\x00\x00")
+            send_at_least_some(peer, b"\x01\x00\x00")
         must_close(victim, peers)
-    victim.recovers(before, within_s=5)
+    victim.recovers(before, within_s=30)
     victim.echo()
 
 
 def _drip(victim: Victim, *, begun: bytes, dripped: bytes) -> None:
     with contextlib.ExitStack() as stack:
-        peers = [associated(stack, victim) for _ in range(4)] if begun else crowd(stack, victim, 4)
-        for peer in peers:
-            peer.send(begun)
-        until = time.monotonic() + 2 * victim.order.deadline_s + 1.5
+        peers = []
+        for _ in range(4):
+            peers.append(associated(stack, victim) if begun else crowd(stack, victim, 1)[0])
+            send_at_least_some(peers[-1], begun)
+        spare_s = 30.0 if victim.order.kind == "bridge" else 1.5
+        until = time.monotonic() + 2 * victim.order.deadline_s + spare_s
         at = 0
         while time.monotonic() < until:
             for peer in peers:
-                with contextlib.suppress(ConnectionError):
-                    peer.send(dripped[at : at + 1])
+                send_at_least_some(peer, dripped[at : at + 1])
             at += 1
             if all_closed(peers, 0.05):
                 return
@@ -137,11 +154,12 @@ def stall_inside_data(victim: Victim) -> None:
     before = victim.vitals()
     command, data, *_ = a_store(an_instance(60_000))
     with contextlib.ExitStack() as stack:
-        peers = [associated(stack, victim) for _ in range(8)]
-        for peer in peers:
-            peer.send(command + data[:5000])
+        peers = []
+        for _ in range(8):
+            peers.append(associated(stack, victim))
+            send_at_least_some(peers[-1], command + data[:5000])
         must_close(victim, peers)
-    victim.recovers(replace(before, descriptors=before.descriptors + 8), within_s=5)
+    victim.recovers(replace(before, descriptors=before.descriptors + 8), within_s=30)
     victim.echo()
 
 
@@ -152,7 +170,7 @@ def announce_four_gigabytes(victim: Victim) -> None:
         swallowed = _pour(peer, 96 << 20)
     if swallowed > 24 << 20:
         raise Harmed(f"{swallowed} bytes of a request are read")
-    victim.recovers(before, within_s=5)
+    victim.recovers(before, within_s=30)
     victim.echo()
 
 
@@ -183,7 +201,7 @@ def propose_128_contexts(victim: Victim) -> None:
         contexts = [a_context(2 * number + 1) for number in range(128)]
         begun = time.monotonic()
         answered = peer.associate(*contexts, calling=b"PROPOSER").contexts
-        if len(answered) != 128 or time.monotonic() - begun > 5:
+        if len(answered) != 128 or time.monotonic() - begun > 30:
             raise Harmed("128 contexts are not answered")
 
 
@@ -278,7 +296,7 @@ def mutate_pdus(victim: Victim) -> None:
             peer.send(mutated)
         if number % 8 == 7:
             victim.echo_when_free()
-    victim.recovers(replace(before, descriptors=before.descriptors + 12), within_s=10)
+    victim.recovers(replace(before, descriptors=before.descriptors + 12), within_s=30)
     victim.echo_when_free()
 
 
@@ -287,7 +305,7 @@ def associate_in_turn(victim: Victim) -> None:
     before = victim.vitals()
     for _ in range(2 * many(victim)):
         victim.echo_when_free()
-    victim.recovers(before, within_s=5)
+    victim.recovers(before, within_s=30)
 
 
 def idle_in_great_number(victim: Victim) -> None:
@@ -298,7 +316,7 @@ def idle_in_great_number(victim: Victim) -> None:
         if victim.vitals().threads > before.threads + 4:
             raise Harmed(f"each association costs threads: {victim.vitals()}")
         victim.echo()
-    victim.recovers(before, within_s=10)
+    victim.recovers(before, within_s=30)
 
 
 def idle_for_a_while(victim: Victim) -> None:
@@ -397,5 +415,5 @@ def test_a_bridge_without_descriptors_left_serves_again_when_there_are_some(begi
     with contextlib.ExitStack() as stack:
         peers = [stack.enter_context(RawPeer(victim.address)) for _ in range(120)]
         must_close(victim, peers)
-    victim.recovers(before, within_s=5)
+    victim.recovers(before, within_s=30)
     victim.echo_when_free()

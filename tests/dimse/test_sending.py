@@ -5,6 +5,7 @@ import threading
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -15,11 +16,11 @@ from bridge.upper import pdu
 from bridge.upper.association import Association
 from bridge.upper.command import decode
 from bridge.upper.messages import AssociationLost, Message
-from tests.dimse.asking import QUICK, RawScp, acceptance, connected, ours, play, scripted
-from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE
+from tests.dimse.asking import QUICK, UNHURRIED, RawScp, acceptance, connected, ours, play, scripted
+from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE, PATIENCE_S
 
 CT = Proposal(CT_IMAGE, (EXPLICIT_LE,))
-PATIENT = Limits(response_s=10.0, linger_s=2.0)
+PATIENT = Limits(response_s=PATIENCE_S, linger_s=2.0)
 _pause = threading.Event()
 
 
@@ -80,14 +81,14 @@ def test_an_association_that_sends_is_not_idle():
             yield block
 
     with scripted(taker) as port:
-        assert stored(port, slowly(), Limits(idle_s=0.2, response_s=5.0)) == [0]
+        assert stored(port, slowly(), replace(PATIENT, idle_s=0.2)) == [0]
     assert taker.data == b"".join(blocks)
 
 
 def test_an_association_that_has_sent_is_idle_again():
     async def ask(port: int) -> str:
-        async with connected(port, CT, limits=Limits(idle_s=0.1, response_s=5.0)) as association:
-            await scu.store(association, 1, CT_IMAGE, "1.2.3", b"ab", timeout_s=5.0)
+        async with connected(port, CT, limits=replace(PATIENT, idle_s=0.1)) as association:
+            await scu.store(association, 1, CT_IMAGE, "1.2.3", b"ab", timeout_s=PATIENCE_S)
             assert await association.receive() is None
             return association.result
 
@@ -96,11 +97,11 @@ def test_an_association_that_has_sent_is_idle_again():
 
 
 def test_a_peer_that_reads_slowly_is_waited_for():
-    taker = Taker(pace_s=0.05, step=1 << 20)
+    taker = Taker(pace_s=0.15, step=1 << 20)  # for all of it, longer than for a PDU is waited
     data = bytes(20 << 20)
 
     with scripted(taker) as port:
-        assert stored(port, data, Limits(pdu_s=0.3, response_s=10.0)) == [0]
+        assert stored(port, data, replace(PATIENT, pdu_s=2.0)) == [0]
     assert len(taker.data) == len(data)
 
 
@@ -168,14 +169,23 @@ def test_answers_that_come_twice_keep_nothing_up():
 
 
 def test_a_peer_that_takes_a_little_and_no_more_is_given_up():
+    gone = threading.Event()
+
     def script(peer: RawScp) -> None:
         peer.accept()
         peer.socket.recv(100_000)
-        _pause.wait(0.3)
+        _pause.wait(QUICK.pdu_s)
         peer.socket.recv(3000)
+        assert gone.wait(PATIENCE_S)
+
+    def store(port: int) -> None:
+        try:
+            stored(port, bytes(20 << 20), replace(UNHURRIED, pdu_s=QUICK.pdu_s))
+        finally:
+            gone.set()
 
     with scripted(script) as port, pytest.raises(AssociationLost):
-        stored(port, bytes(20 << 20), QUICK)
+        store(port)
 
 
 @pytest.mark.parametrize("way", ["find", "get"])
@@ -194,12 +204,14 @@ def test_a_peer_that_answers_on_and_on_behind_a_cancel_is_left(way: str):
     async def nothing(message: Message, association: Association) -> None:
         raise AssertionError("no instance was sent")
 
+    limits = replace(UNHURRIED, response_s=2.0)
+
     async def ask(port: int) -> str:
-        async with connected(port, CT) as association:
+        async with connected(port, CT, limits=limits) as association:
             answers: AsyncGenerator[object] = (
-                scu.find(association, 1, b"ab", QUICK)
+                scu.find(association, 1, b"ab", limits)
                 if way == "find"
-                else scu.get(association, 1, b"ab", QUICK, on_store=nothing)
+                else scu.get(association, 1, b"ab", limits, on_store=nothing)
             )
             async with aclosing(answers):
                 await anext(answers)
@@ -215,12 +227,12 @@ def test_who_is_called_off_leaves_no_half_of_a_message(size_bytes: int, result: 
 
     def script(peer: RawScp) -> None:
         peer.accept()
-        assert gone.wait(5)
+        assert gone.wait(PATIENCE_S)
 
     async def ask(port: int) -> str:
         async with connected(port, CT, limits=PATIENT) as association:
             sending = asyncio.create_task(
-                scu.store(association, 1, CT_IMAGE, "1.2.3", bytes(size_bytes), timeout_s=5.0)
+                scu.store(association, 1, CT_IMAGE, "1.2.3", bytes(size_bytes), timeout_s=PATIENCE_S)
             )
             await asyncio.wait((sending,), timeout=0.2)
             sending.cancel()

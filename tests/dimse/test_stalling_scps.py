@@ -17,7 +17,7 @@ from bridge.upper.associate import AnsweredContext, AssociateAccept, AssociateRe
 from bridge.upper.messages import AssociationLost, NoResponse
 from service.dicom.errors import UpstreamFailed, UpstreamTimeout
 from tests.dimse.attacked import Barracks, eventually
-from tests.dimse.dimse_peers import IMPLICIT_LE, Ground
+from tests.dimse.dimse_peers import IMPLICIT_LE, PATIENCE_S, Ground
 from tests.dimse.victims import STUDY_ROOT_GET, Order
 
 DEADLINE_S = 0.4
@@ -41,7 +41,7 @@ class Staller:
         with contextlib.suppress(OSError, EOFError):
             while True:
                 connection, _ = self._socket.accept()
-                connection.settimeout(20)
+                connection.settimeout(PATIENCE_S)
                 self._kept.append(connection)
                 if self._accepts:
                     connection.sendall(acceptance(_pdu(connection)))
@@ -55,7 +55,7 @@ class Staller:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
 
 
 def _pdu(connection: socket.socket) -> bytes:
@@ -106,7 +106,7 @@ async def _nothing(*_: object) -> None:
 )
 def test_a_peer_that_stops_answering_is_given_up(ground: Ground, staller: Staller):
     with pytest.raises((UpstreamTimeout, UpstreamFailed, AssociationLost, NoResponse)):
-        ground.begin(ask(staller.port)).result(DEADLINE_S + 5)
+        ground.begin(ask(staller.port)).result(PATIENCE_S)
 
 
 @pytest.mark.parametrize("staller", [{"accepts": True, "last_words": INSIDE_A_PDU}], indirect=True)

@@ -93,7 +93,8 @@ def get_with_stock(order: Order) -> NoReturn:
     """Ask a peer for a study by pynetdicom's C-GET, and end when it is over."""
     _tell(0)
     entity = AE()
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = order.deadline_s
+    entity.dimse_timeout = entity.network_timeout = order.deadline_s
+    entity.acse_timeout = 60  # what is asked for is no association, but an answer on it
     entity.add_requested_context(STUDY_ROOT_GET)
     association = entity.associate("127.0.0.1", order.port)
     if association.is_established:

@@ -1,12 +1,15 @@
 """The real programs, started as a newcomer would, each in a folder and on ports of its own."""
 
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,14 +18,16 @@ from pathlib import Path
 import pytest
 
 PATIENCE_S = 90.0
+_PORTS = iter(random.SystemRandom().sample(range(16_384, 32_768), 16_384))
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that is given once; systems give none of these unasked."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Program:
@@ -30,6 +35,7 @@ class Program:
 
     def __init__(self, folder: Path, command: str, **settings: str) -> None:
         self.folder = folder
+        self.command = command
         self.port, self.dimse_port, self.bridge_port = free_port(), free_port(), free_port()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
         environ |= {
@@ -71,26 +77,30 @@ class Program:
         assert found, f"never printed {pattern!r}:\n{self.output}"
 
     def wait_ready(self) -> "Program":
-        """Wait until it answers that it is ready."""
-        pause = threading.Event()
-        for _ in range(int(PATIENCE_S / 0.05)):
+        """Wait until it answers that it is ready; where a bridge is beside it, until that takes requests."""
+        pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+        while time.monotonic() < ends:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
-                    return self
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=30):
+                    break
             except (urllib.error.URLError, OSError):
                 assert self.process.poll() is None, self.output
                 pause.wait(0.05)
-        raise AssertionError(f"never ready:\n{self.output}")
+        else:
+            raise AssertionError(f"never ready:\n{self.output}")
+        if self.command == "up":
+            self.wait_for("control host=")
+        return self
 
     def members(self) -> list[int]:
         """The processes that came from this one, itself included, found by their session."""
-        self.process.poll()  # what has ended is not counted
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and os.getsid(int(entry.name)) == self.process.pid:
+                ours = entry.name.isdigit() and os.getsid(int(entry.name)) == self.process.pid
+                if ours and not _has_ended(entry):
                     found.append(int(entry.name))
-            except (ProcessLookupError, PermissionError):
+            except (ProcessLookupError, FileNotFoundError, PermissionError):
                 continue
         return found
 
@@ -108,13 +118,21 @@ class Program:
         self.process.send_signal(number)
 
     def kill_all(self) -> None:
-        """SIGKILL to every process of it at once."""
-        for pid in self.members():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """SIGKILL to every process of it at once; returns when none is left."""
+        pause = threading.Event()
+        while left := self.members():
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            pause.wait(0.01)
         self.process.wait(PATIENCE_S)
+
+    def wait_gone(self) -> None:
+        """Wait until no process of it is left."""
+        pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+        while left := self.members():
+            assert time.monotonic() < ends, left
+            pause.wait(0.02)
 
     def end(self) -> int:
         """Wait for the end; the exit code."""
@@ -135,6 +153,12 @@ class Program:
             with self._changed:
                 self._lines.append(line)
                 self._changed.notify_all()
+
+
+def _has_ended(process: Path) -> bool:
+    """Whether a process in /proc waits for its parent alone, with none of its threads left."""
+    state = (process / "stat").read_text().rpartition(") ")[2][:1]
+    return state == "Z" and len([*(process / "task").iterdir()]) == 1
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ PATIENCE_S = 90.0
 ROOT = Path(__file__).resolve().parents[2]
 MODALITIES = 3
 _PAUSE_S = 0.02
+_ENOUGH = 10  # acknowledged while both programs run
 _SIZES = (*[1_500] * 60, *[30_000] * 30, *[300_000] * 8, *[1_600_000] * 2)
 
 
@@ -171,6 +173,7 @@ def rounds(count: int, folder: Path, *, seed: int = 1) -> Result:
                     continue  # the next one may be killed while it starts
                 for program in (archive, bridge):
                     program.wait_listening()
+                _wait_acknowledged(modalities)
                 spooled = max(spooled, _json(control, "/spool")["held_bytes"])
         finally:
             for modality in modalities:
@@ -210,6 +213,15 @@ def programs(folder: Path) -> Iterator[tuple[Program, Program, int, int, int]]:
     finally:
         bridge.close()
         archive.close()
+
+
+def _wait_acknowledged(modalities: Sequence[Modality]) -> None:
+    """Return when some more instances have been acknowledged."""
+    enough = _ENOUGH + sum(len(modality.acknowledged) for modality in modalities)
+    pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+    while sum(len(modality.acknowledged) for modality in modalities) < enough:
+        assert time.monotonic() < ends, "nothing is acknowledged"
+        pause.wait(0.02)
 
 
 def _wait_forwarded(port: int) -> None:

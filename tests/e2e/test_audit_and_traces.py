@@ -2,6 +2,8 @@
 
 import json
 import signal
+import threading
+import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from tests.e2e.conftest import Program
+from tests.e2e.conftest import PATIENCE_S, Program
 from tests.making import a_data_set, add_pixels
 from tests.otlp import Collector, attributes, collecting
 from tests.s3_program import a_bucket
@@ -61,6 +63,7 @@ def a_watched(folder: Path, collector: Collector, **settings: str) -> "Watched":
         folder,
         "up",
         ISTHMUS_AUDIT=f"file://{trail}",
+        ISTHMUS_AUDIT_JOIN_S="300",
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
         OTEL_BSP_SCHEDULE_DELAY="200",
         **settings,
@@ -68,11 +71,30 @@ def a_watched(folder: Path, collector: Collector, **settings: str) -> "Watched":
     try:
         program.wait_ready()
         use(program)
+        wait_for_workers(program)
         program.signal(signal.SIGTERM)
         assert program.end() == 0, program.output
     finally:
         program.close()
     return Watched(trail, program.output)
+
+
+def wait_for_workers(program: Program, count: int = 2) -> None:
+    """Wait until so many workers are there, all of which would end in an orderly way."""
+    pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+    while True:
+        workers = [pid for pid, line in program.commands().items() if "--socket" in line]
+        if len(workers) == count and all(catches(pid, signal.SIGTERM) for pid in workers):
+            return
+        assert time.monotonic() < ends, program.output
+        pause.wait(0.05)
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 class Watched:
@@ -125,8 +147,8 @@ def use(program: Program) -> None:
     assert last.Status == 0x0000
     association.release()
     root = f"{program.root}/studies/{STUDY}"
-    urllib.request.urlopen(f"{root}/metadata", timeout=30).read()
-    urllib.request.urlopen(urllib.request.Request(root, method="DELETE"), timeout=30).read()
+    urllib.request.urlopen(f"{root}/metadata", timeout=PATIENCE_S).read()
+    urllib.request.urlopen(urllib.request.Request(root, method="DELETE"), timeout=PATIENCE_S).read()
 
 
 def objects(event: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from tests.e2e.conftest import PATIENCE_S
 from tests.making import a_ct
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def run(block: str, folder: Path) -> str:
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -42,12 +43,12 @@ def run(block: str, folder: Path) -> str:
 
 def stored(program, file: bytes) -> None:
     request = Request(f"{program.root}/studies", file, {"Content-Type": "application/dicom"})
-    with urlopen(request, timeout=20) as response:
+    with urlopen(request, timeout=PATIENCE_S) as response:
         assert response.status == 200
 
 
 def there(program) -> int:
-    with urlopen(f"{program.root}/instances", timeout=20) as response:
+    with urlopen(f"{program.root}/instances", timeout=PATIENCE_S) as response:
         return bytes(response.read()).count(b'"00080018"')
 
 

@@ -8,7 +8,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, evt
 
-from tests.e2e.conftest import Program
+from tests.e2e.conftest import PATIENCE_S, Program
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 PUSH, PUSH_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -47,10 +47,10 @@ def test_what_was_stored_is_committed(start: Callable[..., Program]):
     asked.ReferencedSOPSequence.append(missing)
 
     status, _ = association.send_n_action(asked, 1, PUSH, PUSH_INSTANCE)
-    event_type, report = reports.get(timeout=30)
+    event_type, report = reports.get(timeout=PATIENCE_S)
     program.wait_for("reported='same association'")
     association.release()
-    association.join(30)
+    association.join(PATIENCE_S)
 
     assert (status.Status, event_type) == (0, 2)
     assert [each.ReferencedSOPInstanceUID for each in report.ReferencedSOPSequence] == [

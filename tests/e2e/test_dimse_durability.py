@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -14,9 +15,10 @@ from bridge.upper.command import decode
 from bridge.upper.pdu import Kind
 from tests.dimse.dimse_peers import Instance, RawPeer, a_context, a_store, a_uid
 from tests.dimse.spool.spooling import of_study
-from tests.e2e.conftest import Program
+from tests.e2e.conftest import PATIENCE_S, Program
 
 SENDERS = 3
+FEW = 11
 
 
 class Sender(threading.Thread):
@@ -56,23 +58,28 @@ def test_sigkill_at_any_moment_loses_nothing_that_was_answered_0000(
     senders: list[Sender] = []
     program = start("up").wait_ready()
     for number in range(rounds):
+        program.wait_for("listening ae_title")
         fresh = [Sender(program.dimse_port, 100 * number + each) for each in range(SENDERS)]
         for sender in fresh:
             sender.start()
-        threading.Event().wait(chance.uniform(0.2, 1.2))
+        pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+        while sum(len(sender.kept) for sender in fresh) < FEW and time.monotonic() < ends:
+            pause.wait(0.01)
+        pause.wait(chance.uniform(0.0, 1.0))
         if whole:
             program.kill_all()
             program = start("up")
         else:
             kill_the_bridge(program)
         for sender in fresh:
-            sender.join(60)
+            sender.join(PATIENCE_S)
+            assert not sender.is_alive()
         senders += fresh
         program.wait_ready()
     kept = {instance.instance: (sender.study, instance) for sender in senders for instance in sender.kept}
-    assert len(kept) > 20
+    assert len(kept) >= rounds * FEW
 
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=PATIENCE_S)
     for uid, (study, instance) in kept.items():
         connection.request(
             "GET",

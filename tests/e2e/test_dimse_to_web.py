@@ -13,7 +13,7 @@ from bridge.upper import pdu
 from service.dicom.part10 import read_file_head
 from service.dicom.syntaxes import BY_UID, REFUSED
 from tests.dimse.dimse_peers import Instance, RawPeer, a_context, a_store
-from tests.e2e.conftest import Program
+from tests.e2e.conftest import PATIENCE_S, Program
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, about the files
 BETTER_VERDICT = "encapsulation/jpeg2000-multiframe-multifragments.dcm"  # UIDs of 67 characters
@@ -45,7 +45,7 @@ def sound(real_data, manifest):
 
 def get(url: str, accept: str) -> bytes:
     with urllib.request.urlopen(
-        urllib.request.Request(url, headers={"Accept": accept}), timeout=30
+        urllib.request.Request(url, headers={"Accept": accept}), timeout=PATIENCE_S
     ) as answer:
         content: bytes = answer.read()
         return content
@@ -98,7 +98,7 @@ def test_identical_objects_by_both_ways_are_one(product, sound):
         request = urllib.request.Request(
             f"{product.root}/studies", data=content, headers={"Content-Type": "application/dicom"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             assert answer.status in (200, 202)
         assert len(_found(product, uid)) == 1
 
@@ -131,7 +131,7 @@ def test_dcmtk_stores_a_folder(product, real_data):
         env={**os.environ, "TCP_NODELAY": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     # The duplicates among the files are refused, which ends DCMTK with an error; nothing else may.
@@ -141,6 +141,6 @@ def test_dcmtk_stores_a_folder(product, real_data):
 @pytest.mark.skipif(shutil.which("echoscu") is None, reason="DCMTK's echoscu is not installed")
 def test_dcmtk_echoes(product):
     ran = subprocess.run(
-        ["echoscu", "-aec", "ISTHMUS", "127.0.0.1", str(product.dimse_port)], timeout=30, check=False
+        ["echoscu", "-aec", "ISTHMUS", "127.0.0.1", str(product.dimse_port)], timeout=PATIENCE_S, check=False
     )
     assert ran.returncode == 0

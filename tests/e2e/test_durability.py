@@ -4,12 +4,15 @@ import http.client
 import json
 import random
 import threading
+import time
 from pathlib import Path
 
+from tests.e2e.conftest import PATIENCE_S
 from tests.making import a_data_set, a_file, add_pixels, new_uid
 
 ROUNDS = 5
 CLIENTS = 3
+FEW = 5
 
 
 class Sender(threading.Thread):
@@ -25,7 +28,7 @@ class Sender(threading.Thread):
         study = new_uid()
         series = new_uid()
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
             while True:
                 files = [self._file(study, series) for _ in range(self._random.randint(1, 4))]
                 head = b"--bnd\r\nContent-Type: application/dicom\r\n\r\n"
@@ -54,16 +57,20 @@ def test_sigkill_at_any_moment_loses_nothing_that_was_answered_200(start):
         senders = [Sender(program.port, 100 * number + client) for client in range(CLIENTS)]
         for sender in senders:
             sender.start()
-        # when: everything is killed at some moment
-        threading.Event().wait(chance.uniform(0.2, 1.2))
+        # when: everything is killed at some moment after a few were stored
+        pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+        while sum(len(sender.kept) for sender in senders) < FEW and time.monotonic() < ends:
+            pause.wait(0.01)
+        pause.wait(chance.uniform(0.0, 1.0))
         program.kill_all()
         for sender in senders:
-            sender.join(30)
+            sender.join(PATIENCE_S)
+            assert not sender.is_alive()
             kept |= sender.kept
-    assert len(kept) > 20
+    assert len(kept) >= ROUNDS * FEW
     # then: another start has it all, byte for byte
     program = start("serve").wait_ready()
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=PATIENCE_S)
     for path, file in kept.items():
         connection.request(
             "GET", "/dicom-web" + path, headers={"Accept": "application/dicom; transfer-syntax=*"}
@@ -105,7 +112,7 @@ def test_an_instance_of_a_gigabyte_takes_little_memory(start, tmp_path):
     instance = (
         f"/studies/{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
     )
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=2 * PATIENCE_S)
     connection.request("GET", "/dicom-web" + instance, headers={"Accept": "application/dicom"})
     response = connection.getresponse()
     assert response.read(len(head)) == head
@@ -120,7 +127,7 @@ def test_an_instance_of_a_gigabyte_takes_little_memory(start, tmp_path):
 
 def post(port: int, blocks: list[bytes]) -> int:
     """POST one application/dicom body, chunked; the status."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2 * PATIENCE_S)
     headers = {"Content-Type": "application/dicom"}
     connection.request("POST", "/dicom-web/studies", iter(blocks), headers, encode_chunked=True)
     response = connection.getresponse()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import PATIENCE_S
 from tests.making import a_ct
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,7 +21,7 @@ def load(folder: Path, *paths: Path | str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -61,7 +62,7 @@ def test_running_again_stores_nothing_twice(tmp_path, files):
 def test_what_is_imported_is_served(tmp_path, files, start):
     load(tmp_path, files)
     program = start("serve").wait_ready()
-    with urllib.request.urlopen(f"{program.root}/instances", timeout=60) as answer:
+    with urllib.request.urlopen(f"{program.root}/instances", timeout=PATIENCE_S) as answer:
         assert answer.read().count(b'"00080018"') == 3
 
 

@@ -4,11 +4,13 @@ import http.client
 import random
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
+from tests.e2e.conftest import PATIENCE_S
 from tests.making import a_data_set, a_file, add_pixels
 
 _SIDE = 512
@@ -19,7 +21,7 @@ _FRAMES = [random.Random(number).randbytes(2 * _SIDE * _SIDE) for number in rang
 def frames(product) -> str:
     """The path of the frames of an instance that is kept."""
     made = add_pixels(a_data_set(), _FRAMES, rows=_SIDE, columns=_SIDE)
-    connection = http.client.HTTPConnection("127.0.0.1", product.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", product.port, timeout=PATIENCE_S)
     connection.request("POST", "/dicom-web/studies", a_file(made), {"Content-Type": "application/dicom"})
     response = connection.getresponse()
     assert response.status == 200, response.read()
@@ -32,7 +34,7 @@ def connected(product) -> socket.socket:
     """A client whose kernel takes little at a time, so that most of an answer waits for it."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(20)
+    client.settimeout(PATIENCE_S)
     client.connect(("127.0.0.1", product.port))
     return client
 
@@ -62,12 +64,10 @@ def open_objects(product) -> int:
 
 
 def wait_for_none(product) -> None:
-    pause = threading.Event()
-    for _ in range(200):
-        if not open_objects(product):
-            return
+    pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+    while still := open_objects(product):
+        assert time.monotonic() < ends, f"{still} files are open still"
         pause.wait(0.05)
-    raise AssertionError(f"{open_objects(product)} files are open still")
 
 
 def test_requests_in_one_go_are_answered_to_the_byte(product, frames):
@@ -95,7 +95,7 @@ def test_requests_in_one_go_are_answered_to_the_byte(product, frames):
 def test_a_frame_whose_instance_is_deleted_meanwhile_arrives_whole(product):
     # given: a client that has begun to read a frame
     made = add_pixels(a_data_set(), _FRAMES, rows=_SIDE, columns=_SIDE)
-    connection = http.client.HTTPConnection("127.0.0.1", product.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", product.port, timeout=PATIENCE_S)
     connection.request("POST", "/dicom-web/studies", a_file(made), {"Content-Type": "application/dicom"})
     assert connection.getresponse().read()
     study = f"/dicom-web/studies/{made.StudyInstanceUID}"
@@ -114,7 +114,7 @@ def test_a_frame_whose_instance_is_deleted_meanwhile_arrives_whole(product):
 def test_an_answer_that_breaks_off_since_its_instance_is_deleted_is_no_fault(product):
     # given: a client that has begun to read an instance of more than the kernel takes at once
     made = add_pixels(a_data_set(), _FRAMES * 8, rows=_SIDE, columns=_SIDE)
-    connection = http.client.HTTPConnection("127.0.0.1", product.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", product.port, timeout=PATIENCE_S)
     connection.request("POST", "/dicom-web/studies", a_file(made), {"Content-Type": "application/dicom"})
     assert connection.getresponse().read()
     study = f"/dicom-web/studies/{made.StudyInstanceUID}"

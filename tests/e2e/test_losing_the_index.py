@@ -1,17 +1,21 @@
 """An index that is lost, and a `reindex` that is killed: what is there after it, beside a running service."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.index.sqlite import SqliteIndex
+from tests.e2e.conftest import PATIENCE_S
 from tests.making import a_ct, new_uid
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,7 +34,7 @@ def command(folder: Path, *arguments: str, **settings: str) -> subprocess.Popen[
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=2 * PATIENCE_S)
     return process.returncode, out
 
 
@@ -45,6 +49,19 @@ def rows(folder: Path) -> int:
 def lose_the_index(folder: Path) -> None:
     for path in (folder / "data").glob("index.db*"):
         path.unlink()
+
+
+@contextlib.contextmanager
+def one_withheld(folder: Path) -> Iterator[None]:
+    """Have whoever reads a certain object wait until the end: one of the last study but one that is found."""
+    studies = [place for place, _, names in os.walk(folder / "data/objects") if names]
+    chosen = min(Path(studies[-2]).iterdir())
+    aside = chosen.rename(folder / "aside")
+    os.mkfifo(chosen)
+    try:
+        yield
+    finally:
+        aside.replace(chosen)
 
 
 @pytest.fixture
@@ -64,11 +81,11 @@ def archive(tmp_path: Path) -> Path:
 
 def told(root: str) -> list[object]:
     """All studies, and the metadata of each."""
-    with urllib.request.urlopen(f"{root}/studies?includefield=all&limit=5000", timeout=20) as answer:
+    with urllib.request.urlopen(f"{root}/studies?includefield=all&limit=5000", timeout=PATIENCE_S) as answer:
         studies = json.load(answer)
     documents = []
     for study in studies:
-        with urllib.request.urlopen(study["00081190"]["Value"][0] + "/metadata", timeout=20) as answer:
+        with urllib.request.urlopen(study["00081190"]["Value"][0] + "/metadata", timeout=PATIENCE_S) as answer:
             documents.append(json.load(answer))
     return [studies, documents]
 
@@ -82,16 +99,17 @@ def test_a_reindex_that_is_killed_is_gone_on_with_beside_a_service(archive, star
     before = plain(told(service.root), service.root)
     service.kill_all()
     lose_the_index(archive)
-    # when: it is killed in the middle
+    # when: it is killed in the middle, while it waits for an object that does not come
     service = start("serve").wait_ready()
-    killed = command(archive, "reindex")
-    pause = threading.Event()
-    while rows(archive) < 200:
-        assert killed.poll() is None, killed.communicate()[0]
-        pause.wait(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(20)
-    killed.communicate()
+    with one_withheld(archive):
+        killed = command(archive, "reindex")
+        pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+        while rows(archive) < 200 and time.monotonic() < ends:
+            assert killed.poll() is None, killed.communicate()[0]
+            pause.wait(0.01)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait(PATIENCE_S)
+        killed.communicate()
     entered = rows(archive)
     assert 200 <= entered < SIZE
     assert plain(told(service.root), service.root) != "[[], []]"  # what is entered is served

@@ -6,8 +6,10 @@ import re
 import signal
 import socket
 import threading
+import time
 import urllib.request
 
+from tests.e2e.conftest import PATIENCE_S
 from tests.making import a_ct
 
 STALLED = 150
@@ -15,7 +17,7 @@ STALLED = 150
 
 def stalled_upload(port: int) -> socket.socket:
     """A store request whose body never goes on."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
     head = (
         "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
         "Content-Length: 1000000\r\n\r\n"
@@ -26,18 +28,26 @@ def stalled_upload(port: int) -> socket.socket:
 
 def stored(root: str) -> int:
     request = urllib.request.Request(f"{root}/studies", a_ct(), {"Content-Type": "application/dicom"})
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
         return int(response.status)
 
 
 def asked(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as response:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
         return str(response.read(), "utf-8")
 
 
 def number(text: str, name: str) -> float:
     (found,) = re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
     return float(found)
+
+
+def wait_counted(metrics: str, name: str, count: int) -> None:
+    """Wait until so many are counted: a request is once its answer has gone out."""
+    pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+    while (so_far := number(asked(metrics), name)) < count:
+        assert time.monotonic() < ends, so_far
+        pause.wait(0.01)
 
 
 def test_stalled_uploads_keep_nobody_out(start):
@@ -47,7 +57,7 @@ def test_stalled_uploads_keep_nobody_out(start):
         # given: more stalled uploads than there are threads, and requests whose heads never end
         for _ in range(STALLED):
             clients.enter_context(stalled_upload(service.port))
-            slow = clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=20))
+            slow = clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S))
             slow.sendall(b"GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n")
         pause = threading.Event()
         while number(asked(metrics), "isthmus_store_requests_in_flight") < STALLED:
@@ -67,6 +77,7 @@ def test_every_scrape_tells_of_all_processes_also_of_one_that_died(start):
     name = 'isthmus_http_requests_total{transaction="SearchForStudies",status="204"}'
     for _ in range(20):
         asked(f"{service.root}/studies")
+    wait_counted(metrics, name, 20)
     for _ in range(5):
         text = asked(metrics)
         assert number(text, name) == 20
@@ -79,4 +90,5 @@ def test_every_scrape_tells_of_all_processes_also_of_one_that_died(start):
     for _ in range(10):
         asked(f"{service.root}/studies")
     # then: nothing is forgotten
+    wait_counted(metrics, name, 30)
     assert number(asked(metrics), name) == 30

@@ -5,9 +5,11 @@ import os
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
+from tests.e2e.conftest import PATIENCE_S
 from tests.making import a_ct
 
 
@@ -42,13 +44,15 @@ def test_a_signal_ends_both_programs_cleanly(start, number):
 
 
 def test_what_is_in_flight_is_finished(start):
-    program = start(ISTHMUS_DRAIN_S="20").wait_ready()
+    program = start(ISTHMUS_DRAIN_S="60").wait_ready()
     file = a_ct([bytes(32) for _ in range(20_000)])
-    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=PATIENCE_S)
     connection.putrequest("POST", "/dicom-web/studies")
     connection.putheader("Content-Type", "application/dicom")
     connection.putheader("Content-Length", str(len(file)))
+    connection.putheader("Expect", "100-continue")
     connection.endheaders()
+    assert connection.sock.recv(100).startswith(b"HTTP/1.1 100 ")
     connection.send(file[:300_000])
     # when: it is told to stop in the middle of the body, and the bridge is already gone
     program.signal(signal.SIGTERM)
@@ -66,12 +70,7 @@ def test_a_killed_parent_leaves_no_orphans_and_no_bound_port(start):
     members = set(program.members())
     assert len(members) >= 4  # itself, the service, its two workers, the bridge
     os.kill(program.process.pid, signal.SIGKILL)
-    pause = threading.Event()
-    for _ in range(200):
-        if not program.members():
-            break
-        pause.wait(0.1)
-    assert program.members() == []
+    program.wait_gone()
     assert not listening(program.port)
     assert not listening(program.dimse_port)
 
@@ -82,10 +81,9 @@ def test_a_child_that_dies_is_started_again(start, which):
     victim = next(pid for pid, line in program.commands().items() if which in line and "--socket" not in line)
     os.kill(victim, signal.SIGKILL)
     program.wait_for("died=true")
-    pause = threading.Event()
-    for _ in range(200):
-        if listening(program.port) and listening(program.dimse_port) and victim not in program.commands():
-            break
+    pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+    while victim in program.commands() or not (listening(program.port) and listening(program.dimse_port)):
+        assert time.monotonic() < ends, program.output
         pause.wait(0.1)
     program.wait_ready()
     assert listening(program.dimse_port)

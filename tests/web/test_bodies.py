@@ -47,13 +47,13 @@ def test_waiting_for_bodies_takes_no_thread(site):
     """More bodies than there are threads stall, and another client is served meanwhile."""
 
     async def stalled_and_served() -> list[int]:
-        app = create_app(site.archive, Settings(body_stall_s=10.0, store_threads=2))
+        app = create_app(site.archive, Settings(body_stall_s=600.0, store_threads=2))
         stalled = [
             asyncio.ensure_future(Sender(HEAD + a_ct()[:200], then="stall").post(app)) for _ in range(150)
         ]
         served = [Sender(HEAD + a_ct() + b"\r\n--bnd--", then="end") for _ in range(3)]
         for sender in served:
-            await asyncio.wait_for(sender.post(app), 5)
+            await asyncio.wait_for(sender.post(app), 60)
         for task in stalled:
             task.cancel()
         await asyncio.gather(*stalled, return_exceptions=True)

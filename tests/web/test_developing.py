@@ -14,7 +14,7 @@ from tests.conformance.retrieving import keep
 from tests.reading import parts_of
 from tests.sites import ROOT, Site
 
-_WAIT_S = 10
+_WAIT_S = 60
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from tests.conformance.pictured import J2K, picture, stored
 from tests.conformance.retrieving import MANY_OCTETS, OCTETS, keep
 
+_WAIT_S = 60
+
 
 class Gate:
     """Work that begins, and ends when it is let."""
@@ -17,7 +19,7 @@ class Gate:
 
     def __call__(self) -> bytes:
         self.begun.set()
-        assert self.open.wait(20)
+        assert self.open.wait(_WAIT_S)
         return b"made"
 
 
@@ -57,7 +59,7 @@ async def ask_and_leave(site, path: str, accept: str) -> list[dict[str, object]]
     while not site.house.workshop.load().queued:
         await asyncio.sleep(0)
     left.set()
-    await asyncio.wait_for(answering, 10)
+    await asyncio.wait_for(answering, _WAIT_S)
     return sent
 
 
@@ -68,7 +70,7 @@ def test_what_nobody_waits_for_any_more_is_not_made(open_site, below):
     path = keep(site, stored([picture(number) for number in range(2)], J2K)[0])
     gate = Gate()
     busy = site.house.workshop.submit("busy", gate)
-    assert gate.begun.wait(10)
+    assert gate.begun.wait(_WAIT_S)
 
     # when
     accept = OCTETS if below == "/frames/1" else MANY_OCTETS if below else "application/dicom"
@@ -78,7 +80,7 @@ def test_what_nobody_waits_for_any_more_is_not_made(open_site, below):
     assert site.house.workshop.load().queued == 0
     assert [message.get("status") for message in sent if "status" in message] == [499]
     gate.open.set()
-    assert busy.result(10) == b"made"
+    assert busy.result(_WAIT_S) == b"made"
 
 
 def test_an_answer_that_has_begun_waits_instead_of_being_refused(open_site):

@@ -153,10 +153,12 @@ def test_a_body_that_drips_is_given_up(site):
 
 
 class _Dripping(Sender):
-    """A sender whose body comes a byte at a time and never ends."""
+    """A sender whose body comes a byte at a time, the first one at once, and never ends."""
 
     async def _receive(self):
-        await asyncio.sleep(0.01)
+        self.asked += 1
+        if self.asked > 1:
+            await asyncio.sleep(0.01)
         return {"type": "http.request", "body": b"-", "more_body": True}
 
 

@@ -104,15 +104,18 @@ def test_attributes_go_with_the_instance_that_they_are_of(open_site):
 @contextlib.contextmanager
 def all_at_work(site: Site) -> Iterator[None]:
     """No thread for pixels is free for the time of the block."""
-    workshop, over = site.house.workshop, threading.Event()
+    workshop, over, begun = site.house.workshop, threading.Event(), threading.Semaphore(0)
 
     def work() -> bytes:
+        begun.release()
         over.wait(60)
         return b""
 
     threads = site.house.settings.pixel_threads
     busy = [workshop.submit(("at work", number), work) for number in range(threads)]
     try:
+        for _ in busy:
+            assert begun.acquire(timeout=60)
         yield
     finally:
         over.set()

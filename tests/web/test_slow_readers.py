@@ -14,6 +14,8 @@ from service.settings import Settings
 
 _BLOCK = bytes(range(256)) * 4096
 _BLOCKS = 16  # more than the kernel takes of a client's answer
+_MUCH = 256 << 10  # far more than a client has to read to be taken for one that reads
+_WAIT_S = 60
 
 
 class Answers:
@@ -41,7 +43,7 @@ class Answers:
 
     def wait_for(self, count: int) -> list[str]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.ended) >= count, 20)
+            assert self.changed.wait_for(lambda: len(self.ended) >= count, _WAIT_S)
             return list(self.ended)
 
     def _note(self, what: str) -> None:
@@ -75,25 +77,68 @@ def connect(application: Answers) -> Iterator[Callable[[], socket.socket]]:
         def a_client() -> socket.socket:
             client = clients.enter_context(socket.socket())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(20)
+            client.settimeout(_WAIT_S)
             client.connect(listener.getsockname())
             return client
 
         yield a_client
     server.should_exit = True
-    thread.join(20)
+    thread.join(_WAIT_S)
     listener.close()
     assert not thread.is_alive()
 
 
-def read_all(client: socket.socket, *, pause_s: float = 0.0) -> bytes:
-    """What comes until the connection ends; after each piece a pause."""
+class Looks:
+    """A client that reads on when the server waits for it, and is looked at whenever it has read much."""
+
+    def __init__(self, application: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        self._application = application
+        self._read = 0
+        self._due = _MUCH
+        self._protocol: Any = None
+        begin = serving.BoundedHttp._watch_reader
+
+        def watch(protocol: serving.BoundedHttp) -> None:
+            begin(protocol)
+            self._protocol = protocol
+
+        monkeypatch.setattr(serving, "_UNREAD_S", 3600.0)
+        monkeypatch.setattr(serving.BoundedHttp, "_watch_reader", watch)
+
+    def take(self, piece: bytes) -> None:
+        """The client has read `piece`."""
+        self._read += len(piece)
+        if self._read < self._due:
+            return
+        if self._is_watched:
+            looked = threading.Event()
+            self._protocol.loop.call_soon_threadsafe(self._look, looked)
+            assert looked.wait(_WAIT_S)
+        pause = threading.Event()
+        while not self._is_watched and not self._application.ended:
+            pause.wait(0.001)
+        self._due = self._read + _MUCH
+
+    @property
+    def _is_watched(self) -> bool:
+        return self._protocol is not None and self._protocol._unread_timer is not None
+
+    def _look(self, looked: threading.Event) -> None:
+        if self._is_watched:
+            self._protocol._forget_unread()
+            self._protocol._look_at_reader()
+            self.made += 1
+        looked.set()
+
+
+def read_all(client: socket.socket, take: Callable[[bytes], None] = lambda piece: None) -> bytes:
+    """What comes until the connection ends; each piece is given to `take` too."""
     pieces = []
-    resting = threading.Event()
     with contextlib.suppress(ConnectionResetError):
         while piece := client.recv(1 << 16):
             pieces.append(piece)
-            resting.wait(pause_s)
+            take(piece)
     return b"".join(pieces)
 
 
@@ -107,12 +152,13 @@ def test_a_client_that_stops_reading_is_given_up(connect, application, monkeypat
     assert len(read_all(client)) < _BLOCKS * len(_BLOCK)
 
 
-def test_a_client_that_reads_slowly_gets_everything(connect, monkeypatch):
-    monkeypatch.setattr(serving, "_UNREAD_S", 0.1)
+def test_a_client_that_reads_slowly_gets_everything(connect, application, monkeypatch):
+    looks = Looks(application, monkeypatch)
     client = connect()
     client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
     # when: it takes many times as long as one that reads nothing may
-    got = read_all(client, pause_s=0.0003)
+    got = read_all(client, looks.take)
+    assert looks.made > 3
     assert got.partition(b"\r\n\r\n")[2] == _BLOCK * _BLOCKS
 
 

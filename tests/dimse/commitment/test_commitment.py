@@ -333,7 +333,7 @@ def test_an_archive_that_caps_its_answers_is_asked_for_the_rest(start: Start, ho
 
 
 def test_reports_wait_while_the_peer_goes_on_asking(start: Start, holder: Holder):
-    bridge = start(quiet_s=0.3)
+    bridge = start(quiet_s=2.0)
     wanted = [holder.holds(1) for _ in range(5)]
     with RawPeer(bridge.address) as peer:
         peer.associate(a_context(1, PUSH))

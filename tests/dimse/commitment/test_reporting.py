@@ -1,5 +1,6 @@
 """Where reports on commitment go when peers are difficult."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -61,7 +62,8 @@ def take(peer: RawScp, request: AssociateRequest, status: int = 0) -> None:
     peer.next_pdu()
     peer.answer(command, status)
     assert peer.next_pdu()[0] == pdu.Kind.RELEASE_RQ
-    peer.send(pdu.release_rp())
+    with contextlib.suppress(OSError):  # the bridge does not wait for this for long
+        peer.send(pdu.release_rp())
     peer.close()
 
 
@@ -73,7 +75,7 @@ def odd() -> Iterator[Odd]:
 
 
 def ask(start: Start, holder: Holder, odd: Odd, *, count: int = 1) -> None:
-    bridge = start(peers=[modality(odd.port)], response_s=2.0)
+    bridge = start(peers=[modality(odd.port)])
     for _ in range(count):
         asker = Asker(bridge)
         assert asker.ask(holder.holds(1), a_uid()) == 0x0000
@@ -165,9 +167,9 @@ def test_a_report_that_is_waited_for_does_not_hold_up_the_end(start: Start, hold
         assert peer.response().status == 0
         begun = time.monotonic()
 
-        bridge.ground.run(bridge.listener.drain(10.0))
+        bridge.ground.run(bridge.listener.drain(50.0))
 
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 25
         assert peer.next_pdu()[0] == pdu.Kind.ABORT
     assert len(bridge.kept) == 1
 

@@ -198,6 +198,7 @@ class Pacs:
     cancelled: threading.Event = field(default_factory=threading.Event)
     port: int = 0
     association: Any = None
+    retrieval: Any = None
 
     def __enter__(self) -> "Pacs":
         entity = AE(ae_title="PACS")
@@ -223,6 +224,15 @@ class Pacs:
 
     def peer(self, **fields: Any) -> Peer:
         return Peer(**{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": self.port, **fields})
+
+    def wait_for_cancel(self) -> None:
+        """Return when the retrieval under way has been cancelled."""
+        pause = threading.Event()
+        for _ in range(int(PATIENCE_S / 0.005)):
+            if self.retrieval.is_cancelled:
+                return
+            pause.wait(0.005)
+        raise AssertionError("it was never cancelled")
 
     def _matching(self, wanted: Dataset) -> list[Kept]:
         keys = (
@@ -265,7 +275,7 @@ class Pacs:
         yield from self._sent(event)
 
     def _sent(self, event: evt.Event) -> Iterator[Any]:
-        self.association = event.assoc
+        self.association, self.retrieval = event.assoc, event
         wanted = [one for one in self._matching(event.identifier) if one.instance not in self.hidden]
         yield len(wanted)
         for number, one in enumerate(wanted):

@@ -64,17 +64,17 @@ def test_a_peer_without_verification_is_told(start):
 
 
 @pytest.mark.parametrize(
-    ("script", "status"),
+    ("script", "timeout_s", "status"),
     [
-        (lambda peer: None, 504),
-        (lambda peer: peer.accept(), 504),
-        (lambda peer: peer.accept() and peer.close(), 502),
-        (lambda peer: peer.close(), 502),
+        (lambda peer: None, 0.3, 504),
+        (lambda peer: peer.accept(), 0.3, 504),
+        (lambda peer: peer.accept() and peer.close(), PATIENCE_S, 502),
+        (lambda peer: peer.close(), PATIENCE_S, 502),
     ],
 )
-def test_a_peer_that_falls_silent_or_hangs_up_is_told(start, script, status):
+def test_a_peer_that_falls_silent_or_hangs_up_is_told(start, script, timeout_s, status):
     with scripted(script) as port:
-        bridge = start(Peer("odd", "ODD", "127.0.0.1", port, timeout_s=0.3))
+        bridge = start(Peer("odd", "ODD", "127.0.0.1", port, timeout_s=timeout_s))
         answer = bridge.ask("/peers/odd/echo", "POST")
 
     assert answer.status == status

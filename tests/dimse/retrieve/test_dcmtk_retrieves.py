@@ -4,8 +4,8 @@ import os
 import re
 import resource
 import shutil
-import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from bridge.peers import Peer
 from service.dicom.part10 import read_file_head
+from tests.dimse.committing import unused_port
 from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE, IMPLICIT_LE, PATIENCE_S, a_uid
 from tests.dimse.retrieve.retrieving import an_object, asked, fetched
 
@@ -27,7 +28,7 @@ J2K = "1.2.840.10008.1.2.4.90"
 
 def ran(*command: str | Path, status: int = 0) -> str:
     done = subprocess.run(
-        [str(word) for word in command], env=ENVIRON, capture_output=True, text=True, timeout=60, check=False
+        [str(word) for word in command], env=ENVIRON, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -36,9 +37,7 @@ def ran(*command: str | Path, status: int = 0) -> str:
 @contextmanager
 def storescp(folder: Path, *options: str) -> Iterator[Peer]:
     """A running storescp that keeps what it gets, bit by bit."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = unused_port()
     command = ["storescp", "+B", "-od", str(folder), "-aet", "DEST", *options, str(port)]
     process = subprocess.Popen(command, env=ENVIRON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -50,14 +49,19 @@ def storescp(folder: Path, *options: str) -> Iterator[Peer]:
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(100):
+    pause = threading.Event()
+    for _ in range(int(PATIENCE_S / 0.05)):
         try:
             subprocess.run(
-                ["echoscu", "-to", "2", "127.0.0.1", str(port)], check=True, capture_output=True, timeout=10
+                ["echoscu", "-to", "2", "127.0.0.1", str(port)],
+                check=True,
+                capture_output=True,
+                timeout=PATIENCE_S,
             )
             return
         except subprocess.CalledProcessError:
             assert process.poll() is None
+            pause.wait(0.05)
     raise AssertionError("storescp never listened")
 
 

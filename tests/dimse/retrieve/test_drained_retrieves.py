@@ -57,7 +57,7 @@ def test_a_move_whose_destination_does_not_answer_is_cut_off_in_time(start, serv
             asking(peer, STUDY_MOVE, study)
             assert sent.wait(PATIENCE_S)
 
-            bridge.drain(0.2).result(3)
+            bridge.drain(0.2).result(30)
 
             assert bridge.report().result == "cut off"
             while (kind := peer.next_pdu()[0]) == pdu.Kind.P_DATA:
@@ -75,7 +75,7 @@ def test_a_get_whose_asker_does_not_answer_is_cut_off_in_time(start, served, siz
         while (control := peer.next_pdu()[1][5]) & pdu.COMMAND:  # a pending response, and the request
             assert control & pdu.LAST
 
-        bridge.drain(0.2).result(3)
+        bridge.drain(0.2).result(30)
 
         assert bridge.report().result == "cut off"
 
@@ -99,7 +99,7 @@ def test_a_retrieval_whose_archive_does_not_answer_is_cut_off_in_time(start, ser
         asking(peer, STUDY_GET, a_uid())
         assert reached.wait(PATIENCE_S)
 
-        bridge.drain(0.2).result(3)
+        bridge.drain(0.2).result(30)
 
         assert bridge.report().result == "cut off"
     assert go_on.wait(PATIENCE_S)

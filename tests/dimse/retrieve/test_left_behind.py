@@ -10,7 +10,7 @@ from bridge.archive.budget import Budget
 from bridge.peers import Peer
 from bridge.upper.command import Operation
 from tests.dimse.committing import unused_port
-from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE, RawPeer
+from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE, PATIENCE_S, RawPeer
 from tests.dimse.retrieve.retrieving import STUDY_GET, STUDY_MOVE, asked, fetched, moved
 from tests.dimse.retrieve.test_drained_retrieves import asking
 from tests.dimse.retrieve.test_troubles import a_series, stored
@@ -35,7 +35,7 @@ def test_askers_that_vanish_leave_no_task_no_room_and_no_descriptor(
                 peer.next_pdu()
 
     async def settled(tasks: int) -> bool:
-        for _ in range(500):
+        for _ in range(int(PATIENCE_S / 0.01)):
             if not bridge.listener.associations and len(asyncio.all_tasks()) <= tasks:
                 return True
             await asyncio.sleep(0.01)

@@ -1,5 +1,6 @@
 """C-MOVE and C-GET when the archive, the destination or the asker fails, or changes its mind."""
 
+import asyncio
 import struct
 import threading
 import time
@@ -219,7 +220,7 @@ def test_a_destination_that_goes_away_fails_what_is_left(start, served, destinat
     def status(dest, instance):
         seen.append(instance)
         if len(seen) == 4:
-            threading.Thread(target=dest.close).start()
+            dest.close()
             dest.assoc.abort()
         return 0
 
@@ -251,8 +252,8 @@ def test_a_destination_that_does_not_answer_is_given_up_in_time(start, served, d
     assert (answer.status, answer.counts) == (0xA702, (0, 1, 0))
 
 
-def cancelling(port: int, identifier, *, after: threading.Event, way: str):
-    """All responses to a retrieval that is cancelled as soon as `after` is set."""
+def cancelling(port: int, identifier, *, after: threading.Event, cancelled: threading.Event, way: str):
+    """All responses to a retrieval that is cancelled as soon as `after` is set, and then `cancelled`."""
     model = STUDY_MOVE if way == "move" else STUDY_MOVE[:-1] + "3"
     with RawPeer(("127.0.0.1", port)) as peer:
         user = UserInformation(
@@ -265,13 +266,12 @@ def cancelling(port: int, identifier, *, after: threading.Event, way: str):
         operation = Operation.C_MOVE if way == "move" else Operation.C_GET
         peer.send(p_data(1, a_command(operation, has_data=True, **told), command=True))
         peer.send(p_data(1, identifier, command=False))
-        return list(_responses(peer, after, way))
+        return list(_responses(peer, after, cancelled, way))
 
 
-def _responses(peer, after, way):
+def _responses(peer, after, cancelled, way):
     cancel = a_command(Operation.C_CANCEL, has_data=False, responded_message_id=1)
     stored_ones = 0
-    cancelled = False
     data = bytearray()
     while True:
         kind, body = peer.next_pdu()
@@ -284,9 +284,9 @@ def _responses(peer, after, way):
             stored_ones += 1
             if stored_ones == 3:
                 after.set()
-            if after.is_set() and not cancelled:
+            if after.is_set() and not cancelled.is_set():
                 peer.send(p_data(1, cancel, command=True))
-                cancelled = True
+                cancelled.set()
             while True:
                 kind, body = peer.next_pdu()
                 if body[5] & 2:
@@ -294,10 +294,10 @@ def _responses(peer, after, way):
             peer.send(p_data(3, command.answered(0).encode(), command=True))
             continue
         yield command, bytes(data)
-        if way == "move" and not cancelled:
+        if way == "move" and not cancelled.is_set():
             assert after.wait(PATIENCE_S)
             peer.send(p_data(1, cancel, command=True))
-            cancelled = True
+            cancelled.set()
         if command.status != 0xFF00:
             if command.has_data:
                 peer.next_pdu()
@@ -320,14 +320,14 @@ def test_a_cancel_is_minded_between_two_instances(start, served, destination, wa
         seen.append(instance)
         if len(seen) == 3:
             third.set()
-            go_on.wait(0.5)
+            assert go_on.wait(PATIENCE_S)
         return 0
 
     dest = destination(CT, status=status)
     bridge = start(dest.peer())
     identifier = implicit(0x00080052, b"STUDY ") + implicit(0x0020000D, objects[0].study.encode())
 
-    responses = cancelling(bridge.port, identifier, after=third, way=way)
+    responses = cancelling(bridge.port, identifier, after=third, cancelled=go_on, way=way)
 
     final, _ = responses[-1]
     assert isinstance(final, Command) and final.status == 0xFE00
@@ -450,7 +450,7 @@ def test_a_large_instance_is_sent_again_when_its_association_is_lost(start, serv
     assert len(seen) == 3
 
 
-def test_what_was_held_is_given_back_however_a_retrieval_ends(start, served, destination):
+def test_what_was_held_is_given_back_however_a_retrieval_ends(start, served, destination, ground):
     objects = a_series(30, 4000)
     identifier = stored(served, objects)
     bad = objects[7].instance
@@ -470,4 +470,10 @@ def test_what_was_held_is_given_back_however_a_retrieval_ends(start, served, des
     moved(bridge.port, identifier)
     moved(bridge.port, identifier, to="DEST")
 
+    async def given_back() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while retrieve._objects._budget.left < 256 << 20:
+                await asyncio.sleep(0.005)
+
+    ground.run(given_back())
     assert retrieve._objects._budget.left == 256 << 20

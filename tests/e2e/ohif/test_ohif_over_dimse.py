@@ -79,7 +79,6 @@ def site(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
         )
         try:
             program.wait_ready()
-            program.wait_for(r"control host=")
             with Browser.start(*SOFTWARE_WEBGL) as browser:
                 yield Site(program, other, browser)
         finally:
