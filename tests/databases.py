@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from importlib import util
@@ -31,7 +32,7 @@ from service.index.postgres_sessions import Session
 
 _SETTINGS = ("listen_addresses=", "max_connections=200", "shared_buffers=64MB", "logging_collector=off")
 _USERS = ("postgres", "nobody")
-_UP_WITHIN_S = 30.0
+_UP_WITHIN_S = 120.0
 _PR_SET_PDEATHSIG = 1
 _SOCKET = ".s.PGSQL.5432"
 
@@ -88,10 +89,9 @@ class Server:
                 **self._identity(),
             )
         ready = [str(self._binaries / "pg_isready"), "-q", "-h", str(self.folder), "-t", "5"]
-        attempts = 0
+        ends = time.monotonic() + _UP_WITHIN_S
         while subprocess.run(ready, check=False, **self._identity()).returncode:
-            attempts += 1
-            if self._process.poll() is not None or attempts > 2000:
+            if self._process.poll() is not None or time.monotonic() > ends:
                 raise NoServer((self.folder / "log").read_text(errors="replace")[-500:])
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:

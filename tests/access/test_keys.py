@@ -19,7 +19,7 @@ def clock():
 
 @pytest.fixture
 def keys(issuer, clock):
-    return Keys(issuer.url, clock=clock, timeout_s=2.0)
+    return Keys(issuer.url, clock=clock, timeout_s=60.0)
 
 
 def kids(keys: Keys, kid: str | None = None) -> list[str | None]:
@@ -136,7 +136,7 @@ def test_keys_are_not_fetched_from_anywhere(issuer, keys, where):
 def test_redirections_are_not_followed(issuer):
     issuer.fail(DISCOVERY, 302)
     with pytest.raises(NotFetched, match="302"):
-        document(issuer.url + DISCOVERY, ca_file=None, timeout_s=2.0)
+        document(issuer.url + DISCOVERY, ca_file=None, timeout_s=60.0)
 
 
 def test_an_issuer_that_says_nothing_is_given_up(issuer):

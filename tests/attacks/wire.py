@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 PATIENCE_S = 60.0
-QUIET_S = 10.0
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 
 
@@ -83,7 +82,7 @@ def statuses(port: int, *blocks: bytes) -> list[int]:
 
     What is sent has to end it: by `Connection: close`, or by being refused.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=QUIET_S) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as peer:
         got = b""
         try:
             for block in blocks:

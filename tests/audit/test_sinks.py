@@ -230,12 +230,14 @@ class Server:
         while True:
             try:
                 connection, _ = self._listener.accept()
-                if self._context is not None:
-                    connection = self._context.wrap_socket(connection, server_side=True)
-            except ssl.SSLError:
-                continue
             except OSError:
                 return
+            try:
+                if self._context is not None:
+                    connection = self._context.wrap_socket(connection, server_side=True)
+            except OSError:  # it does not come to terms with a client, or that has gone
+                connection.close()
+                continue
             self.connections.append(connection)
             threading.Thread(target=self._read, args=(connection,), daemon=True).start()
 
@@ -292,13 +294,12 @@ def test_streams_count_their_octets_and_are_opened_anew(server: Server):
 
 
 def test_a_collector_that_is_away_is_an_error_until_it_is_back(server: Server):
-    gone = socket.create_server(("127.0.0.1", 0))
-    port = gone.getsockname()[1]
-    gone.close()
-    sink = SyslogSink(Collector("tcp", "127.0.0.1", port), "here", "isthmus")
-    with pytest.raises(OSError, match="refused"):
-        sink.write([told("1")])
-    sink.close()
+    with socket.socket() as gone:
+        gone.bind(("127.0.0.1", 0))
+        sink = SyslogSink(Collector("tcp", "127.0.0.1", gone.getsockname()[1]), "here", "isthmus")
+        with pytest.raises(OSError, match="refused"):
+            sink.write([told("1")])
+        sink.close()
 
 
 @pytest.fixture(scope="module")

@@ -222,7 +222,7 @@ def test_answers_are_never_of_other_instances_than_their_generation_tells(
 
     def change(number: int) -> None:
         chance = random.Random(number)
-        start.wait(10)
+        start.wait(60)
         for turn in range(12):
             own = f"1.1.1.{number}.{chance.randrange(4)}"
             record = a_record("1.1", "1.1.1", own, content=f"{number} {turn}".encode(), x00081030=f"{turn}")
@@ -232,7 +232,7 @@ def test_answers_are_never_of_other_instances_than_their_generation_tells(
                 index.remove(Resource("1.1", "1.1.1", own))
 
     def fold(_: int) -> None:
-        start.wait(10)
+        start.wait(60)
         for _ in range(30):
             index.fold(Resource("1.1"))
             for resource in (SERIES, Resource("1.1")):
@@ -245,7 +245,7 @@ def test_answers_are_never_of_other_instances_than_their_generation_tells(
         running = [threads.submit(change, 1), threads.submit(change, 2), threads.submit(fold, 3)]
         running.append(threads.submit(fold, 4))
         for one in running:
-            one.result(50)
+            one.result(200)
 
     rows = [record for record, _ in documents_of(index)]
     index.fold(SERIES)

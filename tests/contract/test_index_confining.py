@@ -332,14 +332,14 @@ def test_who_comes_second_to_a_study_is_turned_away(index: FullIndex, a_record: 
             a_record(f"1.{turn}", series, f"1.{turn}.9.{n}", x00100020=patient, content=patient.encode())
             for n in range(3)
         ]
-        start.wait(10)
+        start.wait(60)
         return [one.added for one in index.add(records, on_duplicate=REFUSE, within=within)]
 
     with ThreadPoolExecutor(2) as threads:
         for turn in range(20):
             one = threads.submit(store, "A", turn, to_patients("A"))
             other = threads.submit(store, "B", turn, to_patients("B"))
-            outcomes = [set(one.result(20)), set(other.result(20))]
+            outcomes = [set(one.result(60)), set(other.result(60))]
             assert sorted(outcomes, key=str) == sorted([{Added.NEW}, {Added.FORBIDDEN}], key=str)
             assert len(index.locate(Resource(f"1.{turn}"))) == 3
 

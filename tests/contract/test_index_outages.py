@@ -35,7 +35,7 @@ def test_an_index_goes_on_when_its_database_is_back(
     index = PostgresIndex(server.url)
     with ThreadPoolExecutor(4) as threads:  # several connections are open
         adding = [threads.submit(index.add, [a_record(f"1.{n}")], on_duplicate=REFUSE) for n in range(8)]
-        assert [done.result(20)[0].added for done in adding] == [Added.NEW] * 8
+        assert [done.result(60)[0].added for done in adding] == [Added.NEW] * 8
     (held,) = index.locate(Resource("1.3"))
 
     server.stop(how)
@@ -78,7 +78,7 @@ def test_what_was_acknowledged_around_a_crash_is_there(server: Server, a_record:
             try:
                 index.add([a_record("1.1", f"1.1.{number % 2}", uid)], on_duplicate=REFUSE)
             except IndexUnavailable:
-                again.wait(20)
+                again.wait(200)
                 continue
             acknowledged.append(uid)
             if len(acknowledged) > 100:
@@ -88,12 +88,12 @@ def test_what_was_acknowledged_around_a_crash_is_there(server: Server, a_record:
 
     with ThreadPoolExecutor(4) as threads:
         writers = [threads.submit(write, number) for number in range(4)]
-        assert enough.wait(30)
+        assert enough.wait(200)
         server.stop(signal.SIGQUIT)
         server.start()
         again.set()
         for writer in writers:
-            writer.result(60)
+            writer.result(200)
 
     there = {held.key.instance for held in index.locate(Resource("1.1"))}
     assert set(acknowledged) - there == set()
@@ -194,7 +194,7 @@ def test_what_was_committed_and_replaced_since_does_not_come_back(
 
 
 def test_a_database_that_falls_silent_holds_nobody_for_ever(line: Line, a_record: Builder) -> None:
-    index = PostgresIndex(f"{line.url}&connect_timeout=2", patience_s=0.4, fold_s=60)
+    index = PostgresIndex(f"{line.url}&connect_timeout=3", patience_s=2.0, fold_s=60)
     index.add([a_record("1.1")], on_duplicate=REFUSE)
 
     line.silent = True
@@ -209,7 +209,7 @@ def test_a_database_that_falls_silent_holds_nobody_for_ever(line: Line, a_record
 def test_a_deadlock_is_settled_by_doing_it_again(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE two AS SELECT n, 0 AS value FROM generate_series(1, 2) n")
-    sessions = Sessions(postgres_url, most=4, wait_s=5)
+    sessions = Sessions(postgres_url, most=4, wait_s=60)
     both = Barrier(2)
     attempts: list[int] = []
 
@@ -219,7 +219,7 @@ def test_a_deadlock_is_settled_by_doing_it_again(postgres_url: str) -> None:
             with session.transaction("BEGIN"):
                 session.run("UPDATE two SET value = value + 1 WHERE n = ?", (order[0],))
                 if attempts.count(order[0]) == 1:
-                    both.wait(5)
+                    both.wait(60)
                 session.run("UPDATE two SET value = value + 1 WHERE n = ?", (order[1],))
 
         sessions.carry_out(change)
@@ -233,7 +233,7 @@ def test_a_deadlock_is_settled_by_doing_it_again(postgres_url: str) -> None:
 
 
 def test_a_search_that_takes_too_long_is_ended_with_advice(postgres_url: str, a_record: Builder) -> None:
-    hasty = PostgresIndex(postgres_url, statement_limit_s=0.05)
+    hasty = PostgresIndex(postgres_url, statement_limit_s=0.05, fold_s=60)
     hasty.add([a_record("1.1")], on_duplicate=REFUSE)
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE study IN ACCESS EXCLUSIVE MODE")
@@ -241,7 +241,7 @@ def test_a_search_that_takes_too_long_is_ended_with_advice(postgres_url: str, a_
         with pytest.raises(TooMany, match="Narrow it"):
             hasty.find(Query(level=Level.STUDY))
 
-    assert len(hasty.find(Query(level=Level.STUDY)).matches) == 1  # the connection is as good as before
+    assert len(hasty.locate(Resource("1.1"))) == 1  # the connection is as good as before
     hasty.close()
 
 
@@ -269,7 +269,7 @@ def test_a_sifting_search_reads_more_documents_than_it_holds(pod: PostgresIndex,
 
 
 def test_a_writer_does_not_wait_for_ever(postgres_url: str, a_record: Builder) -> None:
-    pod = PostgresIndex(postgres_url, lock_wait_s=0.05)
+    pod = PostgresIndex(postgres_url, lock_wait_s=0.05, fold_s=60)
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE instance")
 
@@ -286,18 +286,18 @@ def test_connections_are_bounded_and_who_waits_too_long_is_told(postgres_url: st
     with psycopg.connect(postgres_url) as other, ThreadPoolExecutor(3) as threads:
         other.execute("LOCK TABLE study IN ACCESS EXCLUSIVE MODE")
         calls = [threads.submit(index.locate, Resource("1.1")) for _ in range(3)]
-        (refused,) = wait(calls, timeout=10, return_when=FIRST_COMPLETED).done
+        (refused,) = wait(calls, timeout=60, return_when=FIRST_COMPLETED).done
         with pytest.raises(IndexUnavailable, match="in use"):
-            refused.result(5)
+            refused.result(60)
         other.rollback()
-        others = [call.result(10) for call in calls if call is not refused]
+        others = [call.result(60) for call in calls if call is not refused]
 
     assert [len(held) for held in others] == [1, 1]
     index.close()
 
 
 def test_what_a_vanished_machine_has_locked_is_free_after_a_minute(postgres_url: str) -> None:
-    sessions = Sessions(postgres_url, most=1, wait_s=5)
+    sessions = Sessions(postgres_url, most=1, wait_s=60)
 
     def work(session: Session) -> object:
         with session.transaction("BEGIN"):

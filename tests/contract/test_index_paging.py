@@ -294,14 +294,15 @@ def test_a_writer_that_never_gets_its_turn_says_so(tmp_path: Path, a_record: Bui
     index = SqliteIndex(path, turn_wait_s=0.05)
     other = os.open(path.with_name("index.db.lock"), os.O_RDWR)
     fcntl.flock(other, fcntl.LOCK_EX)
+    before = {*threading.enumerate()}
 
     for number in range(3):
         with pytest.raises(IndexUnavailable, match="writing to the index"):
             index.add([a_record(f"1.{number}")], on_duplicate=REFUSE)
-    waiting = [thread for thread in threading.enumerate() if thread.name == "write turn"]
+    waiting = [one for one in threading.enumerate() if one.name == "write turn" and one not in before]
     fcntl.flock(other, fcntl.LOCK_UN)
     for thread in waiting:
-        thread.join(10)
+        thread.join(60)
 
     assert len(waiting) == 1
     assert page(index, 0) == []
@@ -327,7 +328,7 @@ def test_a_writer_waits_for_its_turn(tmp_path: Path, a_record: Builder) -> None:
     assert not done.wait(0.05)
     os.close(other)  # as when its process dies
 
-    writer.join(10)
+    writer.join(60)
     assert done.is_set()
     assert page(index, 0) == [1]
     index.close()

@@ -35,7 +35,7 @@ def test_of_many_writers_of_one_instance_exactly_one_enters_it(
     start = Barrier(8)
 
     def write(number: int) -> list[Added]:
-        start.wait(10)
+        start.wait(60)
         outcomes = []
         for turn in range(6):
             shared = a_record("1.1", "1.1.1", f"1.1.1.{turn}", upload=f"{number}")
@@ -59,7 +59,7 @@ def test_of_many_who_replace_one_instance_the_last_one_stays(
     start = Barrier(6)
 
     def write(number: int) -> None:
-        start.wait(10)
+        start.wait(60)
         for turn in range(3):
             record = a_record("1.1", content=f"{number} {turn}".encode(), sop_class=f"1.{turn}")
             pods[number % 2].add([record], on_duplicate=REPLACE)
@@ -81,7 +81,7 @@ def test_adding_and_removing_at_once_leaves_no_contradiction(
 
     def change(number: int) -> int:
         chosen = random.Random(number)
-        start.wait(10)
+        start.wait(60)
         done = 0
         for turn in range(25):
             study, series = f"1.{chosen.randint(1, 2)}", chosen.randint(1, 2)
@@ -121,7 +121,7 @@ def test_counts_are_exact_at_any_time_and_folded_behind(
         pods[0].add([a_record("1.1", "1.1.1", f"1.1.1.{number}")], on_duplicate=REFUSE)
         assert counts(pods[0]) == (1, number + 1)  # what was answered is counted
     going.set()
-    reader.join(20)
+    reader.join(60)
 
     assert told == sorted(told)
     assert counts(pods[1]) == (1, 40)
@@ -144,7 +144,7 @@ def test_counts_are_folded_within_a_second(postgres_url: str, a_record: Builder)
         watcher.execute("LISTEN folded")
         pod.add([a_record("1.1")], on_duplicate=REFUSE)
 
-        notified = list(watcher.notifies(timeout=5, stop_after=1))
+        notified = list(watcher.notifies(timeout=60, stop_after=1))
 
     assert notified
     assert asked(postgres_url, "SELECT study_count, series_size FROM study, series") == [(1, 1)]
@@ -188,8 +188,8 @@ def test_two_processes_that_store_into_one_series_count_exactly(
     pod: PostgresIndex, postgres_url: str
 ) -> None:
     with a_writer(postgres_url, 1, 40) as one, a_writer(postgres_url, 2, 40) as other:
-        assert (len(one.communicate(timeout=60)[0].split()), one.returncode) == (40, 0)
-        assert (len(other.communicate(timeout=60)[0].split()), other.returncode) == (40, 0)
+        assert (len(one.communicate(timeout=200)[0].split()), one.returncode) == (40, 0)
+        assert (len(other.communicate(timeout=200)[0].split()), other.returncode) == (40, 0)
 
     assert counts(pod) == (1, 80)
     assert contradictions(postgres_url) == []
@@ -201,7 +201,7 @@ def test_what_was_acknowledged_survives_a_killed_writer(pod: PostgresIndex, post
         acknowledged = [writer.stdout.readline() for _ in range(20)]
         writer.send_signal(signal.SIGKILL)
         acknowledged += writer.stdout.read().splitlines(keepends=True)
-        writer.wait(10)
+        writer.wait(60)
 
     whole = [int(line) for line in acknowledged if line.endswith(b"\n")]
     missing = [n for n in whole if not pod.locate(Resource("1.1", "1.1.1", f"1.1.{n}"))]

@@ -34,7 +34,7 @@ def test_pods_that_start_at_once_make_one_schema(postgres_url: str, a_record: Bu
     start = Barrier(5)
 
     def begin(number: int) -> PostgresIndex:
-        start.wait(10)
+        start.wait(60)
         return PostgresIndex(postgres_url)
 
     with ThreadPoolExecutor(5) as threads:
@@ -64,7 +64,7 @@ def test_a_pod_waits_while_another_changes_the_schema(postgres_url: str) -> None
             other.execute("INSERT INTO schema_step VALUES (%s, %s)", (file.number, file.oldest))
         other.commit()
 
-        waiting.result(20).close()
+        waiting.result(60).close()
 
 
 def test_an_older_pod_lives_with_a_later_schema_that_tolerates_it(

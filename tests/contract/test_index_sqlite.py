@@ -43,12 +43,12 @@ def test_nobody_else_on_the_machine_can_read_the_index(tmp_path: Path, a_record:
 
 
 def test_of_many_writers_of_one_instance_exactly_one_enters_it(tmp_path: Path, a_record: Builder) -> None:
-    indexes = [SqliteIndex(tmp_path / "index.db") for _ in range(2)]
+    indexes = [SqliteIndex(tmp_path / "index.db", turn_wait_s=200.0) for _ in range(2)]
     start = Barrier(8)
 
     def write(number: int) -> list[Added]:
         index = indexes[number % 2]
-        start.wait(10)
+        start.wait(60)
         outcomes = []
         for turn in range(10):
             shared = a_record("1.1", "1.1.1", f"1.1.1.{turn}", upload=f"{number}")
@@ -84,9 +84,9 @@ def test_readers_go_on_while_others_write(tmp_path: Path, a_record: Builder) -> 
 
     with ThreadPoolExecutor(6) as threads:
         writes = [threads.submit(write, number) for number in range(1, 60)]
-        counts = [threads.submit(read, number).result(30) for number in range(60)]
+        counts = [threads.submit(read, number).result(200) for number in range(60)]
         for write_done in writes:
-            write_done.result(30)
+            write_done.result(200)
 
     assert all(rows == generation for rows, generation in counts)
     assert len(index.locate(Resource("1.1"))) == 60
@@ -148,7 +148,7 @@ def test_what_was_acknowledged_survives_a_killed_writer(tmp_path: Path, a_record
         acknowledged = [writer.stdout.readline() for _ in range(20)]
         writer.send_signal(signal.SIGKILL)
         acknowledged += writer.stdout.read().splitlines(keepends=True)
-        writer.wait(10)
+        writer.wait(60)
 
     index = SqliteIndex(path)
 

@@ -228,10 +228,11 @@ def test_no_name_is_told_anywhere_and_no_id_in_log_or_trace(watched: Watched, co
     assert ID.encode() not in collector.raw
 
 
+BY_PORTER = ("isthmus-bridge enter",)
 BY_HTTP = ("isthmus POST /dicom-web/studies", "isthmus-bridge POST")
 
 
-def stores_of(collector: Collector, *, between: Sequence[str] = ()) -> set[bytes]:
+def stores_of(collector: Collector, *, between: Sequence[str]) -> set[bytes]:
     """The traces of all stores, each of which is a step of its association, from there to what keeps it."""
     spans = {span.span_id: (program, span) for program, span in collector.spans}
     committed = [span for _, span in collector.spans if span.name == "store commit"]
@@ -251,7 +252,7 @@ def stores_of(collector: Collector, *, between: Sequence[str] = ()) -> set[bytes
 
 
 def test_an_association_is_one_trace_to_the_disk(watched: Watched, collector: Collector):
-    (trace,) = stores_of(collector)
+    (trace,) = stores_of(collector, between=BY_PORTER)
     added = [(program, span.trace_id) for program, span in collector.spans if span.name == "index add"]
     assert {*added} == {("isthmus-bridge", trace)}
 

@@ -162,6 +162,7 @@ def test_the_command_tells_and_ends_accordingly(capsys):
     with answering(200, b'{"status": "ready"}') as server:
         assert main(["health", url(server)]) == 0
     assert capsys.readouterr().out.endswith("answers 200, ready.\n")
-    assert main(["health", url(server)]) == 1
+    with a_port(listening=False) as port:
+        assert main(["health", f"http://127.0.0.1:{port}/readyz"]) == 1
     assert "Nothing listens" in capsys.readouterr().err
     assert main(["health", "elsewhere"]) == 2

@@ -41,11 +41,14 @@ def test_every_answer_is_as_before(site, store, place):
         assert wrong(other) == wrong(other, quick=True) == []
 
 
-def test_a_store_that_falters_is_asked_again(site, store, place):
-    site.post_parts(a_ct(), a_ct())
-    with served(store) as other:
-        place.double.faults = [Fault("GET", "refuse", times=1)]
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_store_that_falters_is_asked_again(place, client):
+    with served(place.store(client)) as site:
+        site.post_parts(a_ct(), a_ct())
+    with served(place.store(client, patience_s=60.0)) as other:
+        place.double.faults = [Fault("GetObject", "refuse", times=1)]
         assert fates(other) == {Fate.ENTERED: 2}
+    assert place.double.faults[0].times == 0
 
 
 def test_a_store_that_is_down_ends_the_run(site, store, place):

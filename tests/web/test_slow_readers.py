@@ -96,6 +96,7 @@ class Looks:
         self._application = application
         self._read = 0
         self._due = _MUCH
+        self._watched = False  # since it was due the last time
         self._protocol: Any = None
         begin = serving.BoundedHttp._watch_reader
 
@@ -111,13 +112,14 @@ class Looks:
         self._read += len(piece)
         if self._read < self._due:
             return
-        if self._is_watched:
+        if self._watched:
             looked = threading.Event()
             self._protocol.loop.call_soon_threadsafe(self._look, looked)
             assert looked.wait(_WAIT_S)
         pause = threading.Event()
         while not self._is_watched and not self._application.ended:
             pause.wait(0.001)
+        self._watched = self._is_watched
         self._due = self._read + _MUCH
 
     @property
