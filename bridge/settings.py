@@ -1,6 +1,7 @@
 """The bridge's settings: read from the environment once, validated, then passed on."""
 
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -302,6 +303,8 @@ def _own(environ: Mapping[str, str]) -> Settings | None:
     by = environment.one_of(environ, "ISTHMUS_BRIDGE_STORES_BY", "http", ("http", "itself"))
     if by == "http":
         return None
+    if not hasattr(os, "memfd_create"):
+        raise SettingError("ISTHMUS_BRIDGE_STORES_BY is 'itself', which needs Linux. Say 'http' here.")
     own = Settings.from_environment(environ)
     if own.store.startswith("memory:") or own.index.startswith("memory:"):
         raise SettingError(

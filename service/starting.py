@@ -108,6 +108,7 @@ def _is_own_archive(settings: Settings, environ: Mapping[str, str]) -> bool:
 def _beside(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     """`environ`, in which the bridge is told to store by itself in what lies on this machine."""
     files = settings.store.startswith("file://") and settings.index.startswith("sqlite://")
+    files = files and hasattr(os, "memfd_create")  # by which the bridge shares memory with its porter
     told = any(text(environ, name, "") for name in ("ISTHMUS_ARCHIVE_URL", "ISTHMUS_ARCHIVE_TOKEN_FILE"))
     if not files or told:  # whoever has the bridge sign in means it to do no more than that allows
         return environ

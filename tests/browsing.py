@@ -264,7 +264,8 @@ class Tab:
         self._session = session
         self.target = target
         self._changed = threading.Condition()
-        self._loaded = 0
+        self._shown: list[str] = []  # what the window showed, one document after the other
+        self._loaded: set[str] = set()
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.saved: list[str] = []
@@ -278,13 +279,19 @@ class Tab:
 
     def go(self, url: str) -> None:
         """Load a page, and wait until it and what it links to are there."""
-        before = self._loaded
         if "errorText" in (told := self.call("Page.navigate", url=url)):
             raise ScriptError(f"{url}: {told['errorText']}")
-        if told.get("loaderId"):  # else only what stands behind the # is another
+        if document := told.get("loaderId"):  # else only what stands behind the # is another
             with self._changed:
-                there = self._changed.wait_for(lambda: self._loaded > before, PATIENCE_S)
+                there = self._changed.wait_for(lambda: self._is_loaded(document), PATIENCE_S)
             assert there, f"{url} never loaded."
+
+    def _is_loaded(self, document: str) -> bool:
+        """Whether a document, or one that it gave way to, and what it links to are there."""
+        if document not in self._shown:
+            return False
+        since = self._shown[self._shown.index(document) :]
+        return not self._loaded.isdisjoint(since)
 
     def run(self, expression: str) -> Any:
         """The value of an expression, or of what a promise comes to."""
@@ -452,9 +459,13 @@ class Tab:
             with self._changed:
                 self.saved.append(self._saving.pop(told["guid"]))
                 self._changed.notify_all()
+        elif method == "Page.frameNavigated" and "parentId" not in told["frame"]:
+            with self._changed:
+                self._shown.append(told["frame"]["loaderId"])
+                self._changed.notify_all()
         elif method == "Page.loadEventFired":
             with self._changed:
-                self._loaded += 1
+                self._loaded.update(self._shown[-1:])
                 self._changed.notify_all()
 
 

@@ -270,16 +270,31 @@ def asked(url: str, sql: str) -> list[tuple[object, ...]]:
 
 
 def fold_all(url: str) -> int:
+    """Fold the counts that are pending, unless somebody else is at it; how many."""
     session, folded = Session(url), 0
-    while some := fold(session):
-        folded += some
+    ends = time.monotonic() + _UP_WITHIN_S
+    while True:
+        try:
+            if not (some := fold(session)):
+                break
+            folded += some
+        except psycopg.errors.LockNotAvailable:  # of a row that a writer has
+            if time.monotonic() > ends:
+                raise
     session.connection.close()
     return folded
 
 
+def _wait_folded(url: str) -> None:
+    """Return when no count is pending, whoever folds it."""
+    pause, ends = threading.Event(), time.monotonic() + _UP_WITHIN_S
+    while (fold_all(url) or asked(url, "SELECT 1 FROM arrival LIMIT 1")) and time.monotonic() < ends:
+        pause.wait(0.01)
+
+
 def contradictions(url: str) -> list[tuple[object, ...]]:
     """What the tables say of one another that is not so, once all counts are folded."""
-    fold_all(url)
+    _wait_folded(url)
     return asked(
         url,
         """

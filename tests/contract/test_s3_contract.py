@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from service.store.port import ObjectStore
 from service.store.s3.options import S3Options
 from service.store.s3.store import S3Store
 from tests.contract.test_stores import KEY, StoreContract, keep
+from tests.e2e.conftest import free_port
 from tests.s3_double import ACCESS, BUCKET, SECRET
 from tests.s3_stores import CLIENTS, Place, aws_environment
 
@@ -80,9 +80,7 @@ def rclone() -> str:
 def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("rclone")
     (folder / BUCKET).mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [rclone(), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "off"]
     command += ["--auth-key", f"{ACCESS},{SECRET}", "--config", os.devnull]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -96,7 +94,7 @@ def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
         server.stderr.close()
 
 

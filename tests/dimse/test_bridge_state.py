@@ -88,7 +88,8 @@ def test_a_damaged_record_is_set_aside(folder: Path, content: bytes, caplog: pyt
     assert asyncio.run(load()) == {"good": {"n": 1}}
     assert (shelf_folder / "bad.json.damaged").read_bytes() == content
     assert {path.name for path in shelf_folder.iterdir()} == {"README", "good.json", "bad.json.damaged"}
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    told = [record for record in caplog.records if record.name.startswith("isthmus")]
+    assert [record.levelno for record in told] == [logging.ERROR]
     assert "things/bad.json" in caplog.text
 
 

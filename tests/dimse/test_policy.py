@@ -167,6 +167,11 @@ def test_a_peer_at_its_address_is_known(bridge_with):
     assert allowed(answers((host, bridge.port), b"CT2")) == {"echo", "store"}
 
 
+def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the bridge has logged; a peer of an earlier test may still have something to say."""
+    return [record for record in caplog.records if record.name.startswith("isthmus")]
+
+
 def test_a_refusal_says_where_permissions_are_written(bridge_with, caplog):
     bridge = bridge_with(Peers([known(frozenset({"echo"}))]))
     with caplog.at_level(logging.WARNING):
@@ -179,7 +184,7 @@ def test_a_refusal_says_where_permissions_are_written(bridge_with, caplog):
             assert "ISTHMUS_PEERS" in comment
             assert len(comment) <= 64
             assert response.text(Tag.AFFECTED_SOP_CLASS) == REQUESTS[service][1]
-    assert len(caplog.records) == len({operation for operation, _ in REQUESTS.values()}) - 1
+    assert len(ours(caplog)) == len({operation for operation, _ in REQUESTS.values()}) - 1
 
 
 def test_a_refused_peer_may_go_on_and_is_logged_once(bridge_with, caplog):
@@ -195,7 +200,7 @@ def test_a_refused_peer_may_go_on_and_is_logged_once(bridge_with, caplog):
         report = bridge.report()
 
     assert report.answers == {(Operation.C_STORE, 0x0124): 3, (Operation.C_ECHO, 0): 3}
-    assert len(caplog.records) == 1
+    assert len(ours(caplog)) == 1
 
 
 def test_a_peer_that_may_not_store_stores_nothing(start_bridge: StartBridge, archive: Archive):
@@ -278,7 +283,7 @@ def test_the_log_has_numbers_and_titles_and_nothing_of_patients(start_bridge: St
     with caplog.at_level(logging.DEBUG):
         report.log()
 
-    line = caplog.messages[-1]
+    line = ours(caplog)[-1].getMessage()
     assert line.startswith(
         f"association peer=127.0.0.1 calling=RAW-SCU called=ANY-SCP contexts={report.contexts} objects=1 "
         f"bytes={len(instance.data)} answers=C-STORE/0000:1,C-ECHO/0000:1 seconds="
@@ -297,4 +302,4 @@ def test_an_echo_by_itself_is_logged_for_debugging_only(start_bridge: StartBridg
     with caplog.at_level(logging.DEBUG):
         report.log()
 
-    assert [record.levelno for record in caplog.records] == [logging.DEBUG]
+    assert [record.levelno for record in ours(caplog)] == [logging.DEBUG]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -127,6 +128,8 @@ def test_an_archive_that_stops_reading_is_given_up(
         ground.loop.call_soon_threadsafe(over.set)
 
         assert status == 0xA700
+        # and: one that answers, however slowly
+        bridge.remote._settings = replace(bridge.remote._settings, answer_s=PATIENCE_S)
         assert store(peer) == 0x0000
     assert len(archive.requests) == 2
 
@@ -140,13 +143,12 @@ def test_a_slow_archive_that_goes_on_reading_is_waited_for(start_bridge: StartBr
         received = 0
         while not request.content.at_eof():
             received += len(await request.content.read(1 << 18))
-            await asyncio.sleep(
-                0.025
-            )  # all of it takes longer than one wait may, the last few megabytes do not
+            # all of it takes longer than one wait may, the last few megabytes do not
+            await asyncio.sleep(0.035)
         assert received > size_bytes
         return web.json_response(stow_answer())
 
-    bridge = start_bridge(answer_s=2.5)
+    bridge = start_bridge(answer_s=4.0)
     archive.behaviours = [read_slowly]
     with associated(bridge) as peer:
         assert store(peer, size_bytes) == 0x0000

@@ -77,13 +77,15 @@ def test_a_store_that_is_down_is_503_and_to_be_tried_again(site, place):
     assert site.get(path_in(stored), OBJECT).content == file
 
 
-def test_a_large_object_whose_parts_fail_leaves_nothing(site, place):
+def test_a_large_object_whose_parts_fail_leaves_nothing(site, store, place):
     file = a_ct([bytes(32)] * 640_000)
     assert len(file) > 16 << 20
     place.double.faults = [Fault("UploadPart", "refuse", after=1)]
     response = site.post(file)
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     assert place.double.keys() == place.double.uploads() == []
+    # when: one fails for a moment, and there is time to try again
+    store._retrying._patience_s = 60.0
     place.double.faults = [Fault("UploadPart", "refuse", times=1)]
     stored = site.post(file)
     assert stored.status_code == 200

@@ -229,7 +229,8 @@ class Pacs:
         """Return when the retrieval under way has been cancelled."""
         pause = threading.Event()
         for _ in range(int(PATIENCE_S / 0.005)):
-            if self.retrieval.is_cancelled:
+            if self.retrieval.is_cancelled:  # which pynetdicom says only once
+                self.cancelled.set()
                 return
             pause.wait(0.005)
         raise AssertionError("it was never cancelled")
@@ -280,7 +281,7 @@ class Pacs:
         yield len(wanted)
         for number, one in enumerate(wanted):
             self.sending(self, number)
-            if event.is_cancelled:
+            if self.cancelled.is_set() or event.is_cancelled:
                 self.cancelled.set()
                 yield 0xFE00, None
                 return

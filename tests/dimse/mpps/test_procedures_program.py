@@ -135,6 +135,16 @@ def told_of(path: Path) -> list[tuple[str, str, str, set[str]]]:
     return told
 
 
+def wait_until_told(path: Path, events: int) -> None:
+    """Return when so many events are in a trail: each comes when what it tells has been answered."""
+    pause = threading.Event()
+    for _ in range(int(PATIENCE_S / 0.02)):
+        if path.read_bytes().count(b"\n") >= events:
+            return
+        pause.wait(0.02)
+    raise AssertionError(path.read_text())
+
+
 def test_who_saw_and_changed_what_is_scheduled_and_performed_is_told_to_the_audit_trail(tmp_path, started):
     trail, instance = tmp_path / "trail.log", a_uid()
     program = Program(tmp_path / "state", ISTHMUS_AUDIT=f"file://{trail}")
@@ -144,11 +154,13 @@ def test_who_saw_and_changed_what_is_scheduled_and_performed_is_told_to_the_audi
     assert asked(f"{program.url}/worklist").status == 200
     assert asked(f"{program.url}/worklist/three").status == 200
     assert asked(f"{program.url}/worklist/three", "DELETE").status == 204
+    wait_until_told(trail, 6)  # the start, and what was done by HTTP
     ct = Modality(program.port)
     assert ct.create(a_step(study="1.2.3.1", PatientID="P1"), instance).Status == 0
     assert ct.set(an_end(), instance).Status == 0
     assert ct.get(instance)[0].Status == 0
     ct.release()
+    wait_until_told(trail, 9)
     assert asked(f"{program.url}/mpps").status == 200
     assert asked(f"{program.url}/mpps/{instance}").status == 200
     assert program.end() == 0

@@ -89,6 +89,10 @@ class Face:
 
 
 QUICK = Limits(artim_s=3.0, pdu_s=2.0, response_s=2.0, linger_s=0.4, connect_s=3.0, idle_s=20.0)
+UNHURRIED = Limits(
+    artim_s=PATIENCE_S, pdu_s=PATIENCE_S, response_s=PATIENCE_S, linger_s=0.4, connect_s=PATIENCE_S
+)
+"""For PACS that answer, however slow they are."""
 
 
 @contextlib.contextmanager
@@ -98,7 +102,7 @@ def facing(
     *,
     dimse_port: int = 0,
     archive_url: str = "http://127.0.0.1:9/dicom-web",
-    limits: Limits = QUICK,
+    limits: Limits = UNHURRIED,
     web: Settings | None = None,
     settings: dict[str, Any] | None = None,
     through: Callable[[Any], Any] = lambda app: app,

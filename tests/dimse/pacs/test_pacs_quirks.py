@@ -12,7 +12,7 @@ from pynetdicom import evt
 from tests.dimse.asking import RawScp, acceptance, scripted
 from tests.dimse.committing import unused_port
 from tests.dimse.dimse_peers import PATIENCE_S
-from tests.dimse.pacs.facing import FIND, GET, MOVE, Pacs, facing, read_back
+from tests.dimse.pacs.facing import FIND, GET, MOVE, QUICK, UNHURRIED, Pacs, facing, read_back
 from tests.making import a_data_set, a_file, add_pixels
 
 STUDY, SERIES = "1.2.3", "1.2.3.4"
@@ -278,7 +278,8 @@ def stops_in_a_pdu(peer: RawScp) -> None:
 def test_a_peer_that_breaks_off_or_says_nothing(
     tmp_path: Path, script: Callable[[RawScp], object], status: int
 ):
-    with scripted(script) as port, facing(port, tmp_path) as face:
+    limits = QUICK if status == 504 else UNHURRIED
+    with scripted(script) as port, facing(port, tmp_path, limits=limits) as face:
         answer = face.get("/studies")
 
     assert answer.status_code == status

@@ -13,7 +13,15 @@ from service.dicom.resource import Resource
 from service.settings import Settings
 from tests.dimse.asking import PATIENT
 from tests.dimse.committing import unused_port
-from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE, Archive, Ground, an_instance, serve_archive
+from tests.dimse.dimse_peers import (
+    CT_IMAGE,
+    EXPLICIT_LE,
+    PATIENCE_S,
+    Archive,
+    Ground,
+    an_instance,
+    serve_archive,
+)
 from tests.dimse.pacs.facing import Pacs, facing
 from tests.making import a_data_set, a_file, add_pixels
 
@@ -97,7 +105,9 @@ def test_what_nobody_asked_for_goes_from_the_inbox_to_the_archive(tmp_path: Path
         proposals = [Proposal(CT_IMAGE, (EXPLICIT_LE,))]
         association = await scu.connect(peer, proposals, PATIENT, calling="STRANGER")
         try:
-            return await scu.store(association, 1, CT_IMAGE, instance.instance, instance.data, timeout_s=10.0)
+            return await scu.store(
+                association, 1, CT_IMAGE, instance.instance, instance.data, timeout_s=PATIENCE_S
+            )
         finally:
             await association.release()
 
