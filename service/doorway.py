@@ -1,4 +1,4 @@
-"""The way in to a server over TLS: connections are accepted here, and handed on after their handshake."""
+"""The way in to a server over TLS, or to one of several processes that accept on the same socket."""
 
 import asyncio
 import contextvars
@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from service.alerts import CONNECTION
 from service.certificates import reason
@@ -14,27 +15,49 @@ from service.certificates import reason
 log = logging.getLogger("isthmus.tls")
 
 _AT_ONCE = 16  # connections accepted before others get their turn
+_YIELD_S = 0.001  # for which a connection is left to a process that has fewer
 _PAUSE_S = 1.0  # after which is accepted again, where descriptors or memory lacked
 _CLOSING_S = 60.0  # for the other side to take what is left, and to answer that the connection closes
 _LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Share(Protocol):
+    """The connections of this process, among those of others that accept on the same socket."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether another process has so many fewer that it should take the next one."""
+        ...
+
+    def came(self) -> None:
+        """One more."""
+        ...
+
+    def left(self) -> None:
+        """One fewer."""
+        ...
 
 
 class Doorway:
     """Accepts connections on a listening socket, on the running loop, until it is closed.
 
     Each has `handshake_s` for its handshake, with the context that `context` then gives, and is told to a
-    protocol by `make` after it. Handshakes wait for nobody; where more than `most` are in progress, the
-    oldest is ended.
+    protocol by `make` after it; without a context it is in clear. Handshakes wait for nobody; where more than
+    `most` are in progress, the oldest is ended.
+
+    While our `share` is large, a connection is left to others for a moment. It is told of each that comes,
+    and of those that leave before a protocol has them.
     """
 
     def __init__(
         self,
         listener: socket.socket,
         make: Callable[[], asyncio.BaseProtocol],
-        context: Callable[[], ssl.SSLContext],
+        context: Callable[[], ssl.SSLContext | None],
         *,
         handshake_s: float,
         most: int,
+        share: Share | None = None,
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
@@ -42,6 +65,7 @@ class Doorway:
         self._context = context
         self._handshake_s = handshake_s
         self._most = most
+        self._share = share
         self._loop = asyncio.get_running_loop()
         self._shaking: dict[asyncio.Task[object], str] = {}  # by age, with the address
         self._pause: asyncio.TimerHandle | None = None
@@ -67,17 +91,31 @@ class Doorway:
         self._pause = None
         self._loop.add_reader(self._listener, self._accept)
 
-    def _accept(self) -> None:
+    def _rest(self, for_s: float, then: Callable[[], None]) -> None:
+        self._loop.remove_reader(self._listener)
+        self._pause = self._loop.call_later(for_s, then)
+
+    def _open_late(self) -> None:
+        """Accept what was left to others, and is still there."""
+        self._open()
+        self._accept(yields=False)
+
+    def _accept(self, yields: bool = True) -> None:
         for _ in range(_AT_ONCE):
+            if yields and self._share is not None and self._share.is_large:
+                self._rest(_YIELD_S, self._open_late)
+                return
+            yields = True
             try:
                 connection, address = self._listener.accept()
             except OSError as error:
                 if error.errno in _LACKING:
                     log.error("accepting paused=true reason=%s", error.strerror)
-                    self._loop.remove_reader(self._listener)
-                    self._pause = self._loop.call_later(_PAUSE_S, self._open)
+                    self._rest(_PAUSE_S, self._open)
                 return  # there is none, or it has left again
             connection.setblocking(False)
+            if self._share is not None:
+                self._share.came()
             self._shake(connection, str(address[0]))
 
     def _shake(self, connection: socket.socket, host: str) -> None:
@@ -87,15 +125,16 @@ class Doorway:
             oldest.cancel()
         context = contextvars.copy_context()
         context.run(CONNECTION.set, connection)
+        secured: dict[str, Any] = {}
+        if (given := self._context()) is not None:
+            secured = {
+                "ssl": given,
+                "ssl_handshake_timeout": self._handshake_s,
+                "ssl_shutdown_timeout": _CLOSING_S,
+            }
         # Begun at once, so that the connection has an owner even if the task is called off before its turn.
         task: asyncio.Task[object] = asyncio.Task(
-            self._loop.connect_accepted_socket(
-                self._make,
-                connection,
-                ssl=self._context(),
-                ssl_handshake_timeout=self._handshake_s,
-                ssl_shutdown_timeout=_CLOSING_S,
-            ),
+            self._loop.connect_accepted_socket(self._make, connection, **secured),
             loop=self._loop,
             context=context,
             eager_start=True,
@@ -105,9 +144,9 @@ class Doorway:
 
     def _shaken(self, task: asyncio.Task[object]) -> None:
         host = self._shaking.pop(task, "")
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = None if task.cancelled() else task.exception()
+        if self._share is not None and (task.cancelled() or error is not None):
+            self._share.left()
         if error is None:
             return
         # Whoever connects and leaves, as probes of a cluster do, is of no interest.

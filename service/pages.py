@@ -33,6 +33,10 @@ class Pages:
         """How many pages there are."""
         return len(self._numbers) // self._length
 
+    def least(self, at: int) -> float:
+        """The smallest of the numbers at a place of each page."""
+        return min(self._numbers[place] for place in range(at, len(self._numbers), self._length))
+
     def all(self) -> Sequence[list[float]]:
         """Every page, as it is at the moment."""
         numbers: list[float] = list(self._numbers)

@@ -24,6 +24,7 @@ from service.archive.open import open_archive_in_time
 from service.audit.open import trail_of
 from service.descriptors import make_room, needed
 from service.dicom import dictionary
+from service.doorway import Share
 from service.https import HttpServer
 from service.kernel import acknowledged
 from service.pages import Pages, shared
@@ -41,6 +42,7 @@ _KEEP_ALIVE_S = 75
 _UNREAD_S = 60.0  # an answer of which hardly anything is read for so long is given up
 _FAREWELL_S = 1.0
 _READ_BYTES = 1024  # fewer in that time are hardly anything
+_UNEVEN = 1.5  # times the connections of another process, from which on that takes the next one
 _BACKLOG = 512
 _INDEX_WITHIN_S = 30.0  # after the start
 _QUIET_S = 1.0  # after the start, which loading what pictures take would slow down
@@ -89,7 +91,8 @@ def serve(
         archive = open_archive_in_time(settings, patience_s=_INDEX_WITHIN_S)
         ending.callback(archive.close)
         trail = ending.enter_context(trail_of(settings.audit, PROGRAM, patient_of=archive.patient_of))
-        app = create_app(archive, settings, beside=beside, meters=_meters(counters), trail=trail)
+        meters = _meters(counters)
+        app = create_app(archive, settings, beside=beside, meters=meters, trail=trail)
         config = uvicorn.Config(
             app,
             http=BoundedHttp,
@@ -103,7 +106,7 @@ def serve(
             timeout_graceful_shutdown=settings.drain_s,
             backlog=_BACKLOG,
         )
-        server = _Server(config, listener, https_contexts(settings.tls))
+        server = _Server(config, listener, https_contexts(settings.tls), _Share(meters))
         threading.Thread(target=dictionary.load, name="dictionary", daemon=True).start()
         pictures = threading.Timer(_QUIET_S, _load_pictures)
         pictures.daemon = True
@@ -146,8 +149,31 @@ def inherited_socket(descriptor: int) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
+class _Share:
+    """The connections of this process, which it counts where the others see it."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+
+    @property
+    def is_large(self) -> bool:
+        own, least = self._meters.own_and_least("connections")
+        return own > _UNEVEN * least  # evenly for a few, and no waiting for each of many that come at once
+
+    def came(self) -> None:
+        self._meters.count("connections")
+
+    def left(self) -> None:
+        self._meters.count("connections", -1)
+
+
 class _Server(HttpServer):
     """A server that ends without raising the signal again that told it to stop."""
+
+    def _protocol(self) -> "BoundedHttp":
+        made: BoundedHttp = super()._protocol()
+        made.share = self._share
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -200,6 +226,7 @@ class BoundedHttp(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _taken = 0
     _unread_timer: asyncio.TimerHandle | None = None
+    share: Share | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -208,6 +235,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.share is not None:
+            self.share.left()
         self._forget_timer()
         self._forget_unread()
         super().connection_lost(exc)

@@ -81,6 +81,7 @@ def _instances(outcome: str) -> Scalar:
 
 
 SCALARS: Mapping[str, Scalar] = {
+    "connections": Scalar("isthmus_http_connections", "Connections of clients."),
     "in_flight": Scalar("isthmus_http_requests_in_flight", "Requests whose answer has not ended."),
     "uploads": Scalar("isthmus_store_requests_in_flight", "Store requests whose body is being taken in."),
     "reads": _queue("reads"),
@@ -175,6 +176,11 @@ class Meters:
         """What one of `SCALARS` is, of a counter since this process began."""
         before = self._before[name] if SCALARS[name].kind == "counter" else 0.0
         self._own[_SCALAR[name]] = before + value
+
+    def own_and_least(self, name: str) -> tuple[float, float]:
+        """What one of `SCALARS` is here, and in the process where it is least."""
+        place = _SCALAR[name]
+        return self._own[place], self._pages.least(place)
 
     def text(self) -> bytes:
         """The numbers of all processes together, as Prometheus reads them."""
