@@ -205,7 +205,7 @@ def asked(
     body: bytes | None = None,
 ) -> tuple[int, bytes, Mapping[str, str]]:
     """Status, body and headers of an answer; status 0 where the connection breaks, or `NOBODY`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
     try:
         connection.request(method, ROOT + path, body, dict(headers or {}))
         answer = connection.getresponse()

@@ -38,11 +38,10 @@ from tests.conformance.pictured import (
 from tests.conformance.retrieving import MANY_ANY, MANY_OCTETS, MP4, OCTETS, keep
 from tests.conformance.rows import cites, row
 from tests.making import a_data_set, a_file, add_pixels
-
-_WAIT_S = 60
 from tests.reading import parts_of
 from tests.sites import ROOT
 
+_WAIT_S = 60
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 MANY = 'multipart/related; type="{}"'

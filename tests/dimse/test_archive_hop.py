@@ -11,6 +11,7 @@ import uvloop
 from aiohttp import web
 
 from bridge.upper import pdu
+from tests.dimse.committing import unused_port
 from tests.dimse.dimse_peers import (
     PATIENCE_S,
     VERIFICATION,
@@ -88,7 +89,7 @@ def test_an_archive_that_closed_a_kept_connection_gets_the_next_instance(
 
 def test_an_archive_that_restarted_gets_the_next_instance(ground: Ground, start_bridge: StartBridge):
     before, after = Archive(), Archive()
-    runner, url = ground.run(serve_archive(before))
+    runner, url = ground.run(serve_archive(before, unused_port()))
     bridge = start_bridge(url=url)
     with associated(bridge) as peer:
         store(peer)

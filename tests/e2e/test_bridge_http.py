@@ -8,7 +8,9 @@ from tests.e2e.conftest import PATIENCE_S
 
 
 def answer_of(program, path: str):
-    with urllib.request.urlopen(f"http://127.0.0.1:{program.bridge_port}{path}", timeout=PATIENCE_S) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{program.bridge_port}{path}", timeout=PATIENCE_S
+    ) as answer:
         return json.load(answer)
 
 

@@ -85,7 +85,9 @@ def told(root: str) -> list[object]:
         studies = json.load(answer)
     documents = []
     for study in studies:
-        with urllib.request.urlopen(study["00081190"]["Value"][0] + "/metadata", timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(
+            study["00081190"]["Value"][0] + "/metadata", timeout=PATIENCE_S
+        ) as answer:
             documents.append(json.load(answer))
     return [studies, documents]
 

@@ -57,7 +57,9 @@ def test_stalled_uploads_keep_nobody_out(start):
         # given: more stalled uploads than there are threads, and requests whose heads never end
         for _ in range(STALLED):
             clients.enter_context(stalled_upload(service.port))
-            slow = clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S))
+            slow = clients.enter_context(
+                socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)
+            )
             slow.sendall(b"GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n")
         pause = threading.Event()
         while number(asked(metrics), "isthmus_store_requests_in_flight") < STALLED:

@@ -116,7 +116,7 @@ def _storm(pods: Pods, database: Server, kills: int, *, seed: int) -> tuple[list
         for client in clients:
             client.stopping.set()
     for client in clients:
-        client.join(60)
+        client.join(120)
         assert not client.is_alive() and client.error is None, client.error
     return among, record
 

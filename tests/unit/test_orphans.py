@@ -26,7 +26,7 @@ def attended(child: str) -> "subprocess.Popen[str]":
 
 
 def outcome(program: "subprocess.Popen[str]") -> tuple[int, str]:
-    output, _ = program.communicate(timeout=30)
+    output, _ = program.communicate(timeout=120)
     return program.returncode, output
 
 

@@ -11,6 +11,7 @@ from bridge.archive.retrieving import Objects
 from bridge.settings import ArchiveSettings, RetrieveSettings
 from service.dicom.part10 import file_head
 from service.dicom.resource import InstanceKey
+from tests.dimse.committing import unused_port
 from tests.dimse.dimse_peers import CT_IMAGE, EXPLICIT_LE
 from tests.dimse.retrieve.retrieving import Cut, Kept, Served, an_object, asked, moved
 from tests.dimse.retrieve.test_troubles import a_series, stored
@@ -268,7 +269,7 @@ class _Forwarder:
     """What stands before an archive that comes and goes."""
 
     def __init__(self, to: int) -> None:
-        self.port = 0
+        self.port = unused_port()
         self._to = to
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -276,7 +277,6 @@ class _Forwarder:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     def start_soon(self) -> None:
         self._starting = asyncio.get_running_loop().create_task(self.start())

@@ -27,6 +27,7 @@ from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 from bridge.state import StateFolder
 from service.audit.trail import Trail
+from tests.dimse.committing import unused_port
 from tests.dimse.control.controlled import Answer, asked
 from tests.dimse.dimse_peers import (
     CT_IMAGE,
@@ -94,7 +95,7 @@ class Site:
 
 def open_site(ground: Ground) -> Site:
     archive = Archive()
-    runner, archive.url = ground.run(serve_archive(archive))
+    runner, archive.url = ground.run(serve_archive(archive, unused_port()))
     return Site(ground, archive, urlsplit(archive.url).port or 0, runner)
 
 

@@ -41,7 +41,7 @@ class Page:
     @property
     def root(self) -> str:
         """The DICOMweb root."""
-        root: str = httpx.get(f"{self.address}config.json").json()["dicomweb"]
+        root: str = httpx.get(f"{self.address}config.json", timeout=PATIENCE_S).json()["dicomweb"]
         return self.address + root
 
     @property

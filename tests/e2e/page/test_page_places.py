@@ -1,5 +1,6 @@
 """Where the page lies: headers, entity tags, prefixes that proxies strip or keep, and no other host."""
 
+import functools
 import http.client
 import threading
 from collections.abc import Iterator
@@ -8,10 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx2 as httpx
 import pytest
 
+from tests.e2e.page.conftest import PATIENCE_S
 from tests.making import a_ct
 
 _PASSED_ON = ("Accept", "Content-Type", "Content-Length", "If-None-Match")
 _HOP = ("connection", "transfer-encoding", "keep-alive")
+
+get = functools.partial(httpx.get, timeout=PATIENCE_S)
 
 
 class Stripping(BaseHTTPRequestHandler):
@@ -20,7 +24,7 @@ class Stripping(BaseHTTPRequestHandler):
     port = 0
 
     def do_GET(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         path = self.path.removeprefix("/pacs") or "/"
         headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
         connection.request(self.command, path, headers=headers)
@@ -53,7 +57,7 @@ def stripping(program) -> Iterator[str]:
 
 
 def test_the_page_says_strictly_what_it_may_load(page):
-    answer = httpx.get(page.address)
+    answer = get(page.address)
 
     rules = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
     assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
@@ -64,10 +68,10 @@ def test_the_page_says_strictly_what_it_may_load(page):
 
 
 def test_the_bridge_is_the_one_other_place_that_may_be_asked(page_elsewhere):
-    policy = httpx.get(page_elsewhere.address).headers["content-security-policy"]
+    policy = get(page_elsewhere.address).headers["content-security-policy"]
 
     assert "connect-src 'self' https://bridge.example.org:8443;" in policy
-    told = httpx.get(page_elsewhere.address + "config.json").json()
+    told = get(page_elsewhere.address + "config.json").json()
     assert told["bridge"] == "https://bridge.example.org:8443/isthmus"
 
 
@@ -76,9 +80,9 @@ def test_the_bridge_is_the_one_other_place_that_may_be_asked(page_elsewhere):
 )
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 def test_files_are_not_sent_again_to_who_has_them(page, name, coding):
-    first = httpx.get(page.address + name, headers={"Accept-Encoding": coding})
+    first = get(page.address + name, headers={"Accept-Encoding": coding})
 
-    again = httpx.get(
+    again = get(
         page.address + name, headers={"Accept-Encoding": coding, "If-None-Match": first.headers["etag"]}
     )
 
@@ -90,7 +94,7 @@ def test_files_are_not_sent_again_to_who_has_them(page, name, coding):
     "name", ["page/..%2Fpage.py", "page/nothing.js", "page/", "page/.hidden", "page/a/b.js"]
 )
 def test_nothing_else_is_handed_out(page, name):
-    assert httpx.get(page.address + name).status_code == 404
+    assert get(page.address + name).status_code == 404
 
 
 def test_below_the_dicomweb_root_nothing_is_a_page(page):
@@ -115,7 +119,7 @@ def test_the_page_works_where_a_proxy_keeps_the_prefix(page_elsewhere):
     page = page_elsewhere
     address = f"{page.address}pacs/"
 
-    assert httpx.get(address.rstrip("/")).headers["location"] == "pacs/"
+    assert get(address.rstrip("/")).headers["location"] == "pacs/"
     for place in (address, page.address):
         page.tabs.append(tab := page.browser.open(place + "#/?id=nobody"))
         tab.wait_for("document.querySelector('.message')")
