@@ -66,6 +66,7 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told_to_stop.set)
     if leash_descriptor is not None:
+        os.set_inheritable(leash_descriptor, False)
 
         def on_end() -> None:
             loop.call_soon_threadsafe(told_to_stop.set)

@@ -58,7 +58,10 @@ class Bridge:
         self._trail = trail
         self._open = False
         self._archive = RemoteArchive(settings.archive)
-        self._own = None if settings.own is None else OwnArchive(settings.own, traces_to=settings.traces_to)
+        self._own = None
+        if settings.own is not None:
+            lock = settings.state / "porter.lock"
+            self._own = OwnArchive(settings.own, lock, traces_to=settings.traces_to)
         self._spool = Spool(settings, self._archive, self._own)
         shelf = state.shelf("commitments", most=settings.commitment.transactions)
         self._commitments = Commitments(settings, shelf, search_of(self._archive), self._spool)
@@ -188,6 +191,7 @@ class Bridge:
             sign_in=self._sign_in,
             trail=self._trail,
             spool=self._spool,
+            own=self._own,
             forwarding=self._forwarding,
             procedures=self._procedures,
         )

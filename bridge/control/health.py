@@ -45,6 +45,8 @@ async def metrics(request: Request) -> Response:
 
 async def _unreachable(here: House) -> str:
     """Why the archive cannot be used, empty if it can."""
+    if here.own is not None and not here.own.is_open:
+        return "The process that enters instances has ended; it is being begun again, see the log."
     timeout_s = here.settings.control.archive_s
     try:
         status = await here.dimse.run(status_of(here.archive), timeout_s=timeout_s)

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from bridge.archive.own import OwnArchive
 from bridge.archive.remote import RemoteArchive
 from bridge.control.crossing import DimseLoop
 from bridge.forwarding.forwarding import Forwarding
@@ -60,6 +61,8 @@ class House:
     sign_in: Guard | None = None
     """Who has people sign in, where they have to."""
     spool: Spool | None = None
+    own: OwnArchive | None = None
+    """What instances are entered into, where that is not done over HTTP."""
     forwarding: Forwarding | None = None
     procedures: Procedures | None = None
     answered: dict[tuple[str, str, int], int] = field(default_factory=dict)

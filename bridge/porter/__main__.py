@@ -1,15 +1,20 @@
-"""The porter as a program: `python -m bridge.porter SOCKET MEMORY BYTES`, which the bridge calls.
+"""The porter as a program: `… SOCKET MEMORY BYTES`, called by the bridge.
 
-It does what it is asked for over the socket until nobody is at its other end, whatever becomes of the bridge:
-what is under way is brought to its end, and nobody hears of it. Signals are the bridge's.
+It does what it is asked for over the socket until nobody is at its other end. Signals are the bridge's. What
+goes wrong beside the work itself ends it, so that nobody waits for an answer that never comes.
 """
 
 import contextlib
+import fcntl
+import logging
 import mmap
+import os
+import select
 import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 from bridge import heap, tracing
 from bridge.porter.entrance import Entrance
@@ -18,11 +23,16 @@ from bridge.witness import PROGRAM
 from service import logs
 from service import tracing as traces
 from service.archive.intake import as_archive_error
+from service.archive.objects import ObjectArchive
 from service.archive.open import open_archive_in_time
 from service.dicom.errors import ArchiveError
 from service.environment import SettingError
 
+log = logging.getLogger("isthmus.porter")
+
 _PATIENCE_S = 30.0
+_GRACE_S = 2.0  # to come to an end in, once the bridge is gone
+_FAULT, _GIVEN_UP = 1, 70
 
 
 def main() -> int:
@@ -33,33 +43,66 @@ def main() -> int:
     logs.set_up(mark=tracing.Traced())
     heap.keep()
     connection = socket.socket(fileno=descriptor)
-    beginning: Beginning = unpacked(connection.recv(LONGEST_PACKET))
-    with traces.tracing(beginning.traces_to, PROGRAM), mmap.mmap(shared, size) as memory:
-        try:
-            archive = open_archive_in_time(beginning.settings, patience_s=_PATIENCE_S)
-        except (ArchiveError, SettingError) as error:
-            connection.send(packed(Answer(OPENED, error=error)))
-            return 1
-        entrance = Entrance(archive, memory)
-        connection.send(packed(Answer(OPENED)))
-        threads = [
-            threading.Thread(target=_work, args=(connection, entrance), name=f"enter_{place}")
-            for place in range(beginning.settings.store_threads)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        entrance.close()
-        archive.close()
+    try:
+        packet = connection.recv(LONGEST_PACKET)
+        if not packet:
+            return 0
+        beginning: Beginning = unpacked(packet)
+        with traces.tracing(beginning.traces_to, PROGRAM):
+            return _serve(connection, beginning, mmap.mmap(shared, size))
+    except (BrokenPipeError, ConnectionResetError):
+        return 0
+
+
+def _serve(connection: socket.socket, beginning: Beginning, memory: mmap.mmap) -> int:
+    """Work until the bridge is gone."""
+    try:
+        _alone(Path(beginning.lock))
+        archive = open_archive_in_time(beginning.settings, patience_s=_PATIENCE_S)
+    except (ArchiveError, SettingError) as error:
+        connection.send(packed(Answer(OPENED, error=error)))
+        return _FAULT
+    entrance = Entrance(archive, memory)
+    threads = [
+        threading.Thread(target=_work, args=(connection, entrance), name=f"enter_{place}", daemon=True)
+        for place in range(beginning.settings.store_threads)
+    ]
+    for thread in threads:
+        thread.start()
+    connection.send(packed(Answer(OPENED)))
+    gone = select.poll()
+    gone.register(connection, 0)  # that the other end is closed is told in any case
+    gone.poll()
+    _finish(threads, entrance, archive)
     return 0
+
+
+def _alone(lock: Path) -> None:
+    """Wait until no other porter is there: one that a bridge before this one has left at its work."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # kept open, and locked, as long as this process lives
+
+
+def _finish(threads: list[threading.Thread], entrance: Entrance, archive: ObjectArchive) -> None:
+    """End what is under way. What takes long is given up: nobody hears of it any more."""
+    giving_up = threading.Timer(_GRACE_S, os._exit, (_GIVEN_UP,))
+    giving_up.daemon = True
+    giving_up.start()
+    for thread in threads:
+        thread.join()
+    entrance.close()
+    archive.close()
 
 
 def _work(connection: socket.socket, entrance: Entrance) -> None:
     """Answer requests until there are no more: the kernel gives each to one of the threads that wait."""
-    with contextlib.suppress(OSError):  # nobody is there who would hear the answer
-        while packet := connection.recv(LONGEST_PACKET):
-            connection.send(packed(_answered(unpacked(packet), entrance)))
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # nobody is there any more
+            while packet := connection.recv(LONGEST_PACKET):
+                connection.send(packed(_answered(unpacked(packet), entrance)))
+    except BaseException:
+        log.critical("unexpected error", exc_info=True)
+        os._exit(_FAULT)
 
 
 def _answered(request: Request, entrance: Entrance) -> Answer:
@@ -71,5 +114,10 @@ def _answered(request: Request, entrance: Entrance) -> Answer:
         return Answer(request.number, error=as_archive_error(error))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Be the program."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -16,16 +16,27 @@ class SharedMemory:
     """
 
     def __init__(self, places: int) -> None:
+        """`OSError` if the system gives no such memory."""
         self.size = places * PLACE_BYTES
+        self.waiting = 0
+        """How many wait for a place."""
         self.descriptor = os.memfd_create("isthmus-porter")
         os.ftruncate(self.descriptor, self.size)
         self._bytes = mmap.mmap(self.descriptor, self.size)
         self._free = [place * PLACE_BYTES for place in reversed(range(places))]
         self._room = asyncio.Semaphore(places)
 
-    async def place(self) -> int:
-        """Where a free place begins, once there is one."""
-        await self._room.acquire()
+    async def place(self, within_s: float) -> int:
+        """Where a free place begins, once there is one; `TimeoutError` if there is none in time."""
+        if self._room.locked():
+            self.waiting += 1
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._room.acquire()
+            finally:
+                self.waiting -= 1
+        else:
+            await self._room.acquire()  # at once
         return self._free.pop()
 
     def give_back(self, start: int) -> None:

@@ -5,8 +5,10 @@ Both are of one program and one user, and nobody else has the socket: what is sa
 
 import pickle
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from service.archive.port import Stored
+from service.dicom.resource import InstanceKey
 from service.settings import Settings
 
 LONGEST_PACKET = 1 << 18  # bytes
@@ -15,14 +17,18 @@ OPENED = 0  # the number of the first answer, for which nobody asks
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a porter is told first: where the archive is, and where traces go, empty for nowhere."""
+    """What a porter is told first.
+
+    Where the archive is; the file that it locks, so that there is one of them at a time; and where traces go,
+    empty for nowhere.
+    """
 
     settings: Settings
-    traces_to: str
+    lock: str
+    traces_to: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """The next bytes of an object: `size` of them, from `start` on in the shared memory.
 
     The answer to the last one is what became of the object.
@@ -35,15 +41,13 @@ class Piece:
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(NamedTuple):
     """An object whose end does not come."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class PatientOf:
+class PatientOf(NamedTuple):
     """Whose a study is: the answer is the Patient ID, if there is one."""
 
     study: str
@@ -52,8 +56,7 @@ class PatientOf:
 type Work = Piece | Drop | PatientOf
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Something to be done; `trace` and `parent` are what it is found by in logs and traces."""
 
     number: int
@@ -62,13 +65,33 @@ class Request:
     parent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a request gave, or why it gave nothing."""
 
     number: int
     value: Any = None
     error: Exception | None = None
+
+
+class Told(NamedTuple):
+    """What there is to say of an object that is stored, in a form that is packed at once."""
+
+    study: str
+    series: str
+    instance: str
+    sop_class: str
+    warning: int | None
+    already: bool
+
+    @classmethod
+    def of(cls, stored: Stored) -> "Told":
+        key = stored.key
+        return cls(key.study, key.series, key.instance, stored.sop_class, stored.warning, stored.already)
+
+    @property
+    def stored(self) -> Stored:
+        key = InstanceKey(self.study, self.series, self.instance)
+        return Stored(key, self.sop_class, self.warning, self.already)
 
 
 def packed(message: Beginning | Request | Answer) -> bytes:

@@ -60,5 +60,7 @@ class OwnDeposit:
             return verdict.of_trouble(error)
         if isinstance(outcome, Stored) and noting.note_stored(outcome.key.study, outcome.sop_class):
             with contextlib.suppress(ArchiveError):  # it is stored, whoever it is of
-                noting.note_patient(await self._archive.patient_of(outcome.key.study))
+                noting.note_patient(
+                    await self._archive.patient_of(outcome.key.study, within_s=self._within_s)
+                )
         return verdict.of_outcome(outcome)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bridge import statuses
 from bridge.archive.http1 import ConnectionLost, HttpAnswer
 from service.archive.port import Outcome, Stored
-from service.dicom.errors import ArchiveError, UpstreamTimeout
+from service.dicom.errors import ArchiveError, UpstreamFailed, UpstreamTimeout
 
 _LOGIN = frozenset((401, 403, 407))
 # Nothing of ours is there, or not at this time: 503 and 507 are said of the server, not of an instance.
@@ -83,8 +83,8 @@ def of_outcome(outcome: Outcome) -> Verdict:
 def of_trouble(error: ArchiveError) -> Verdict:
     """The verdict where it could not be entered here, and nothing is known of it.
 
-    A fault of our own, which has no kind, may be of the instance.
+    A fault of our own, which has no kind, may be of the instance, and so may the end of who was at it.
     """
-    doubtful = isinstance(error, UpstreamTimeout) or type(error) is ArchiveError
+    doubtful = isinstance(error, UpstreamFailed) or type(error) is ArchiveError
     fate = Fate.DOUBTFUL if doubtful else Fate.LATER
     return Verdict(fate, statuses.store_status(error), because=str(error))

@@ -18,7 +18,6 @@ from service.archive.keys import new_object_key
 from service.archive.port import Outcome, Refused, Stored
 from service.archive.records import record_of, warning_of
 from service.dicom.confinement import Confinement
-from service.dicom.describing import describe
 from service.dicom.errors import (
     ArchiveError,
     Busy,
@@ -29,7 +28,7 @@ from service.dicom.errors import (
     UpstreamFailed,
     WrongStudy,
 )
-from service.dicom.record import Description, Held, InstanceRecord
+from service.dicom.record import Held, InstanceRecord
 from service.dicom.resource import InstanceKey, Resource
 from service.dicom.scan import Budget, Scan, Scanned
 from service.index.port import Added, FullIndex, OnDuplicate
@@ -62,16 +61,6 @@ class IntakeLimits:
     look_first: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Foretold:
-    """What was found out of an object before its end: `is_absent` says that it had no row then."""
-
-    key: InstanceKey
-    elements: dict[int, bytes]
-    description: Description
-    is_absent: bool
-
-
 @dataclass(slots=True)
 class _Arriving:
     """The object whose bytes are coming in."""
@@ -82,7 +71,6 @@ class _Arriving:
     begun: float = field(default_factory=time.monotonic)
     error: ArchiveError | None = None
     object_key: str = ""
-    foretold: _Foretold | None = None
 
     def tell_name(self) -> None:
         """Tell the store the object's name once it is known: a large body need not wait here then."""
@@ -90,15 +78,6 @@ class _Arriving:
         if key is not None:
             self.object_key = new_object_key(key)
             self.upload.name(self.object_key)
-
-    def is_absent(self, key: InstanceKey) -> bool:
-        """Whether it was found out that there is no row of this instance."""
-        return self.foretold is not None and self.foretold.is_absent and self.foretold.key == key
-
-    def described(self, elements: dict[int, bytes]) -> Description | None:
-        """What its elements say, where they are those that were described before."""
-        told = self.foretold
-        return told.description if told is not None and told.elements == elements else None
 
     def drop(self) -> None:
         """Let go of its bytes."""
@@ -208,23 +187,6 @@ class ObjectIntake:
             arriving.error = as_archive_error(error)
             arriving.drop()
 
-    def prepare(self) -> None:
-        """Do of an object's entering what can be done before its end has come, while there is time for it."""
-        arriving = self._arriving
-        if arriving is None or arriving.error is not None or arriving.foretold is not None:
-            return
-        try:
-            key, elements = arriving.scan.key, arriving.scan.heading
-            if key is None or elements is None:
-                return
-            if not arriving.object_key:
-                arriving.tell_name()
-            is_absent = self._limits.look_first and not self._held(key)
-            arriving.foretold = _Foretold(key, elements, describe(elements), is_absent)
-        except Exception as error:
-            arriving.error = as_archive_error(error)
-            arriving.drop()
-
     def end(self) -> None:
         arriving, self._arriving = self._arriving, None
         assert arriving is not None
@@ -237,14 +199,12 @@ class ObjectIntake:
             scanned = arriving.scan.finish()
             self._admit(scanned)
             object_key = arriving.object_key or new_object_key(scanned.key)
-            looks = self._limits.look_first and not arriving.is_absent(scanned.key)
-            held = self._held(scanned.key) if looks else ()
+            held = self._held(scanned.key) if self._limits.look_first else ()
             if not held:
                 arriving.upload.ready(object_key)
             known = self._known(scanned, held)
             # The digest comes last: it is found while the object is being written.
-            description = arriving.described(scanned.elements)
-            record = record_of(scanned, arriving.size, object_key, digest=b"", description=description)
+            record = record_of(scanned, arriving.size, object_key, digest=b"")
         except Exception as error:
             arriving.drop()
             self._outcomes.append(_refusal(as_archive_error(error), arriving.scan))

@@ -11,7 +11,7 @@ from service.archive.adopting import Adopting
 from service.archive.checking import Checked, Checking
 from service.archive.intake import IntakeLimits, ObjectIntake
 from service.archive.keys import OBJECTS
-from service.archive.port import Outcome
+from service.archive.port import Intake, Outcome
 from service.archive.readying import Readying
 from service.archive.reindexing import Pace, Reindexed, Reindexing
 from service.archive.sweeping import Swept, drain, sweep
@@ -112,7 +112,7 @@ class ObjectArchive:
             self._readying.asked(Resource(resource.study, resource.series))
         return documents
 
-    def intake(self, study: str | None = None, *, within: Confinement | None = None) -> ObjectIntake:
+    def intake(self, study: str | None = None, *, within: Confinement | None = None) -> Intake:
         return ObjectIntake(
             self._store,
             self._index,

@@ -5,25 +5,18 @@ from collections.abc import Mapping
 
 from service.archive import reasons
 from service.dicom.describing import describe
-from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, Description, InstanceRecord
+from service.dicom.record import BASE_SLOT, SYNTAXES_SLOT, InstanceRecord
 from service.dicom.scan import Scanned
 
 _AVAILABLE_SYNTAXES = 0x00083002
 
 
 def record_of(
-    scanned: Scanned,
-    size: int,
-    object_key: str,
-    *,
-    place: str = "",
-    digest: bytes | None = None,
-    description: Description | None = None,
+    scanned: Scanned, size: int, object_key: str, *, place: str = "", digest: bytes | None = None
 ) -> InstanceRecord:
     """The row of an object of `size` bytes; `place` is empty where it lies in the store itself.
 
-    `digest` is given where it is known otherwise than by having read all of the object, and `description`
-    where the elements were described before.
+    `digest` is given where it is known otherwise than by having read all of the object.
     """
     document = _document(scanned.elements)
     if BASE_SLOT in document:
@@ -39,7 +32,7 @@ def record_of(
         shape=scanned.shape,
         pixels=scanned.pixels,
         frames=scanned.frames,
-        description=describe(scanned.elements) if description is None else description,
+        description=describe(scanned.elements),
         json=document,
         findings=scanned.findings,
         data_offset=scanned.head.data_offset,

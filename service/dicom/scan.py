@@ -165,16 +165,6 @@ class Scan:
         return InstanceKey(*uids) if all(map(is_uid, uids)) else None
 
     @property
-    def heading(self) -> dict[int, bytes] | None:
-        """The elements as far as the pixel data, in tag order, once those are coming; `None` before.
-
-        They are all that there are unless some follow the pixel data.
-        """
-        if self._pixels is None or self._walker is None:
-            return None
-        return dict(sorted(self._walker.elements.items()))
-
-    @property
     def passable(self) -> int:
         """How many of the bytes that follow tell nothing but the digest, and need not be pushed for it."""
         if self._inflater is not None or self._collects:

@@ -114,3 +114,8 @@ def test_a_store_that_is_not_to_be_had_says_nothing_of_the_instance():
     assert of_trouble(StoreUnavailable("The disk is full.")).status == 0xA700
     assert of_trouble(Busy("Too many.")).fate is Fate.LATER
     assert of_trouble(UpstreamTimeout("It hangs.")).fate is Fate.DOUBTFUL
+
+
+def test_the_end_of_who_was_at_it_may_be_of_the_instance():
+    assert of_trouble(UpstreamFailed("It ended at its work.")).fate is Fate.DOUBTFUL
+    assert of_trouble(UpstreamFailed("It ended at its work.")).status == 0xA700

@@ -8,6 +8,7 @@ import pytest
 
 from service.audit.trail import Trail
 from tests.dimse.dimse_peers import Ground
+from tests.dimse.spool.beside import Beside, begun
 from tests.dimse.spool.spooling import Site, Spooling, begin, open_site, settings_for
 
 StartSpooling = Callable[..., Spooling]
@@ -38,3 +39,18 @@ def start(ground: Ground, site: Site, tmp_path: Path) -> Iterator[StartSpooling]
     yield begin_one
     for one in running:
         one.end()
+
+
+@pytest.fixture
+def beside(ground: Ground, tmp_path: Path) -> Iterator[Beside]:
+    beside = ground.run(begun(ground, tmp_path, spool_bytes=0))
+    yield beside
+    ground.run(beside.end())
+
+
+@pytest.fixture
+def spooling(ground: Ground, tmp_path: Path) -> Iterator[Beside]:
+    """One that keeps what cannot be stored."""
+    spooling = ground.run(begun(ground, tmp_path, spool_bytes=1 << 30))
+    yield spooling
+    ground.run(spooling.end())
