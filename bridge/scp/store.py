@@ -20,7 +20,7 @@ from service.dicom.syntaxes import BY_UID, Syntax
 log = logging.getLogger("isthmus.store")
 
 # The two UIDs come within the first few hundred bytes; only odd data sets keep them farther back.
-_LONGEST_HEAD = 1 << 16
+_USUAL_HEAD, _LONGEST_HEAD = 1 << 14, 1 << 16
 
 
 class Inbox(Protocol):
@@ -150,14 +150,30 @@ async def checked_head(message: Message, data: DataSet) -> tuple[list[bytes], in
     sop_class, sop_instance = command.text(Tag.AFFECTED_SOP_CLASS), command.text(Tag.AFFECTED_SOP_INSTANCE)
     syntax = BY_UID[message.context.syntax]
     first = await data.read()
+    wanted = _USUAL_HEAD
     while True:
-        head = first[0] if len(first) == 1 else b"".join(first)
-        verdict = compare(head, syntax, sop_class, sop_instance, whole=data.at_end)
+        head = _beginning(first, wanted)
+        is_all = len(head) == sum(map(len, first))
+        verdict = compare(head, syntax, sop_class, sop_instance, whole=is_all and data.at_end)
         if verdict is not Verdict.MORE or len(head) > _LONGEST_HEAD:
             break
-        first += await data.read(len(head))  # doubled, so that crumbs are not read over and over
+        wanted = 2 * len(head)  # so that crumbs are not read over and over
+        if is_all:
+            first += await data.read(len(head))
     noting.note_instance(head, syntax, sop_class)
     return first, statuses.MISMATCH if verdict is Verdict.DIFFERENT else None
+
+
+def _beginning(blocks: list[bytes], at_least: int) -> bytes:
+    """As many of the first blocks as have so many bytes, or all, in one."""
+    if blocks and len(blocks[0]) >= at_least:
+        return blocks[0]
+    size = 0
+    for count, block in enumerate(blocks, 1):
+        size += len(block)
+        if size >= at_least:
+            return b"".join(blocks[:count])
+    return b"".join(blocks)
 
 
 def refusal(context: Context, command: Command) -> int | None:
