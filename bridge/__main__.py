@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _signing_in(settings: BridgeSettings, login: int | None) -> BridgeSettings:
     """The settings of a bridge that was handed a token for the service that it was started with."""
+    if login is not None:
+        os.set_inheritable(login, False)
     return replace(settings, archive=replace(settings.archive, token=companion.read(login)))
 
 
@@ -73,12 +75,19 @@ async def _run(
 
         leash.hold(leash_descriptor, on_end, grace_s=settings.drain_s + 1)
     bridge = Bridge(settings, state, trail)
+    starting = loop.create_task(bridge.start())
+    stopping = loop.create_task(told_to_stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # it waits for a disk, or for what an earlier bridge has left at its work
+        starting.cancel()
+        await asyncio.wait((starting,))
+        return 0
     try:
-        await bridge.start()
+        starting.result()
     except CannotStart as reason:
         sys.stderr.write(f"bridge: {reason}\n")
         return 1
-    await told_to_stop.wait()
+    await stopping
     await bridge.stop()
     return 0
 

@@ -24,17 +24,11 @@ _LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Share(Protocol):
     """The connections of this process, among those of others that accept on the same socket."""
 
-    @property
-    def is_large(self) -> bool:
-        """Whether another process has so many fewer that it should take the next one."""
-        ...
+    def is_large(self, coming: int) -> bool:
+        """Whether another process has so many fewer that it should take the next one.
 
-    def came(self) -> None:
-        """One more."""
-        ...
-
-    def left(self) -> None:
-        """One fewer."""
+        `coming` are ours of which no protocol has been told yet.
+        """
         ...
 
 
@@ -45,8 +39,7 @@ class Doorway:
     protocol by `make` after it; without a context it is in clear. Handshakes wait for nobody; where more than
     `most` are in progress, the oldest is ended.
 
-    While our `share` is large, a connection is left to others for a moment. It is told of each that comes,
-    and of those that leave before a protocol has them.
+    While our `share` is large, a connection is left to others for a moment.
     """
 
     def __init__(
@@ -67,7 +60,8 @@ class Doorway:
         self._most = most
         self._share = share
         self._loop = asyncio.get_running_loop()
-        self._shaking: dict[asyncio.Task[object], str] = {}  # by age, with the address
+        self._shaking: dict[asyncio.Task[object], tuple[str, socket.socket]] = {}  # by age, with the address
+        self._plain: dict[asyncio.Task[object], tuple[str, socket.socket]] = {}  # without a handshake
         self._pause: asyncio.TimerHandle | None = None
         self._open()
 
@@ -75,6 +69,11 @@ class Doorway:
     def shaking(self) -> int:
         """How many handshakes are in progress."""
         return len(self._shaking)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is accepted any more; a protocol may still be told of what was accepted last."""
+        return self._listener.fileno() < 0
 
     def close(self) -> None:
         """Accept no more, close the listening socket, and end the handshakes in progress."""
@@ -102,10 +101,10 @@ class Doorway:
 
     def _accept(self, yields: bool = True) -> None:
         for _ in range(_AT_ONCE):
-            if yields and self._share is not None and self._share.is_large:
+            coming = len(self._shaking) + len(self._plain)
+            if yields and self._share is not None and self._share.is_large(coming):
                 self._rest(_YIELD_S, self._open_late)
                 return
-            yields = True
             try:
                 connection, address = self._listener.accept()
             except OSError as error:
@@ -114,14 +113,12 @@ class Doorway:
                     self._rest(_PAUSE_S, self._open)
                 return  # there is none, or it has left again
             connection.setblocking(False)
-            if self._share is not None:
-                self._share.came()
             self._shake(connection, str(address[0]))
 
     def _shake(self, connection: socket.socket, host: str) -> None:
         if len(self._shaking) >= self._most:
             oldest = next(iter(self._shaking))
-            log.info("handshake peer=%s failed='too many at a time'", self._shaking.pop(oldest))
+            log.info("handshake peer=%s failed='too many at a time'", self._shaking.pop(oldest)[0])
             oldest.cancel()
         context = contextvars.copy_context()
         context.run(CONNECTION.set, connection)
@@ -139,15 +136,18 @@ class Doorway:
             context=context,
             eager_start=True,
         )
-        self._shaking[task] = host
+        (self._shaking if secured else self._plain)[task] = (host, connection)
         task.add_done_callback(self._shaken)
 
     def _shaken(self, task: asyncio.Task[object]) -> None:
-        host = self._shaking.pop(task, "")
+        known = self._shaking.pop(task, None) or self._plain.pop(task, None)
         error = None if task.cancelled() else task.exception()
-        if self._share is not None and (task.cancelled() or error is not None):
-            self._share.left()
-        if error is None:
+        if error is None or known is None:
+            return
+        host, connection = known
+        connection.close()  # nobody else does if there is no protocol
+        if not isinstance(error, OSError):  # as those of TLS are
+            log.error("connection peer=%s lost", host, exc_info=error)
             return
         # Whoever connects and leaves, as probes of a cluster do, is of no interest.
         level = logging.DEBUG if isinstance(error, ConnectionResetError) else logging.INFO

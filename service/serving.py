@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import uvicorn
@@ -24,12 +24,11 @@ from service.archive.open import open_archive_in_time
 from service.audit.open import trail_of
 from service.descriptors import make_room, needed
 from service.dicom import dictionary
-from service.doorway import Share
 from service.https import HttpServer
 from service.kernel import acknowledged
 from service.pages import Pages, shared
 from service.settings import Settings
-from service.tls import https_contexts
+from service.tls import Contexts, https_contexts
 from service.tracing import tracing
 from service.web.metrics import LENGTH, Meters
 from service.web.rendered import load_views
@@ -155,24 +154,33 @@ class _Share:
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
 
-    @property
-    def is_large(self) -> bool:
+    def is_large(self, coming: int) -> bool:
         own, least = self._meters.own_and_least("connections")
-        return own > _UNEVEN * least  # evenly for a few, and no waiting for each of many that come at once
+        # Evenly for a few, and no waiting for each of many that come at once.
+        return own + coming > _UNEVEN * max(least, 0)
 
     def came(self) -> None:
+        """One more."""
         self._meters.count("connections")
 
     def left(self) -> None:
+        """One fewer."""
         self._meters.count("connections", -1)
 
 
 class _Server(HttpServer):
     """A server that ends without raising the signal again that told it to stop."""
 
+    def __init__(
+        self, config: uvicorn.Config, listener: socket.socket, tls: Contexts | None, share: _Share
+    ) -> None:
+        super().__init__(config, listener, tls, share)
+        self._counted = share
+
     def _protocol(self) -> "BoundedHttp":
         made: BoundedHttp = super()._protocol()
-        made.share = self._share
+        made.share = self._counted
+        made.is_late = lambda: self._doorway is not None and self._doorway.is_closed
         return made
 
     @contextlib.contextmanager
@@ -226,10 +234,15 @@ class BoundedHttp(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _taken = 0
     _unread_timer: asyncio.TimerHandle | None = None
-    share: Share | None = None
+    share: "_Share | None" = None
+    is_late: Callable[[], bool] = staticmethod(lambda: False)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.share is not None:
+            self.share.came()
+        if self.is_late():  # it was accepted just before the server closed those that it had
+            transport.close()
         self.app = Sendfile(self.app, transport)
         self._unanswered: deque[RequestResponseCycle] = deque()
         self._expect_head()

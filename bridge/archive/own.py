@@ -184,7 +184,7 @@ class _Entering:
         """A place in the memory of the porter that has what came before."""
         self._porter.require(self._generation)
         memory = self._porter.memory
-        if memory.waiting >= self._most:
+        if memory.waiting >= self._most and not self.has_begun:
             raise Busy("Too many instances wait here for being stored; try again shortly.")
         try:
             place = await memory.place(self._within_s)

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 from bridge import heap, tracing
@@ -23,9 +24,8 @@ from bridge.witness import PROGRAM
 from service import logs
 from service import tracing as traces
 from service.archive.intake import as_archive_error
-from service.archive.objects import ObjectArchive
 from service.archive.open import open_archive_in_time
-from service.dicom.errors import ArchiveError
+from service.dicom.errors import ArchiveError, StoreUnavailable
 from service.environment import SettingError
 
 log = logging.getLogger("isthmus.porter")
@@ -43,6 +43,7 @@ def main() -> int:
     logs.set_up(mark=tracing.Traced())
     heap.keep()
     connection = socket.socket(fileno=descriptor)
+    threading.Thread(target=_outlive, args=(connection,), name="leash", daemon=True).start()
     try:
         packet = connection.recv(LONGEST_PACKET)
         if not packet:
@@ -70,28 +71,33 @@ def _serve(connection: socket.socket, beginning: Beginning, memory: mmap.mmap) -
     for thread in threads:
         thread.start()
     connection.send(packed(Answer(OPENED)))
-    gone = select.poll()
-    gone.register(connection, 0)  # that the other end is closed is told in any case
-    gone.poll()
-    _finish(threads, entrance, archive)
-    return 0
-
-
-def _alone(lock: Path) -> None:
-    """Wait until no other porter is there: one that a bridge before this one has left at its work."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # kept open, and locked, as long as this process lives
-
-
-def _finish(threads: list[threading.Thread], entrance: Entrance, archive: ObjectArchive) -> None:
-    """End what is under way. What takes long is given up: nobody hears of it any more."""
-    giving_up = threading.Timer(_GRACE_S, os._exit, (_GIVEN_UP,))
-    giving_up.daemon = True
-    giving_up.start()
     for thread in threads:
         thread.join()
     entrance.close()
     archive.close()
+    return 0
+
+
+def _outlive(connection: socket.socket) -> None:
+    """End the process a moment after the bridge, whatever it is at: nobody hears of it any more."""
+    gone = select.poll()
+    gone.register(connection, 0)  # that the other end is closed is told in any case
+    gone.poll()
+    time.sleep(_GRACE_S)
+    os._exit(_GIVEN_UP)
+
+
+def _alone(lock: Path) -> None:
+    """Wait until no other porter is there: one that a bridge before this one has left at its work."""
+    try:  # kept open, and locked, as long as this process lives
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("waiting for what an earlier bridge has left at its work")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise StoreUnavailable(f"{lock.name} in ISTHMUS_BRIDGE_STATE: {error.strerror}.") from error
 
 
 def _work(connection: socket.socket, entrance: Entrance) -> None:

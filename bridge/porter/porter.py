@@ -27,6 +27,7 @@ _ENDS_WITHIN_S = 0.75  # before the bridge itself is ended: nothing is promised 
 _DIES_WITHIN_S = 0.25
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
+_SETTLED_S = 60.0  # one that has lived so long is begun again at once
 
 
 class Porter:
@@ -94,11 +95,11 @@ class Porter:
         return self._last
 
     def require(self, generation: int | None = None) -> None:
-        """`StoreUnavailable` if it cannot be asked, or is another one than that."""
+        """`StoreUnavailable` if it cannot be asked, `UpstreamFailed` if it is another one than that."""
+        if generation is not None and generation != self.generation:
+            raise UpstreamFailed("The process that had begun to enter this object has ended.")
         if not self._is_open:
             raise StoreUnavailable("The process that enters objects has ended; it is being begun again.")
-        if generation is not None and generation != self.generation:
-            raise StoreUnavailable("The process that had begun to enter this object has ended.")
 
     def ask(self, work: Work, *, place: int | None = None) -> "asyncio.Future[Any]":
         """What `work` gives, once it is done; `place` is free again then.
@@ -128,6 +129,7 @@ class Porter:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         opened: asyncio.Future[Any] = loop.create_future()
+        opened.add_done_callback(heard)
         self._asked[OPENED] = (opened, None)
         self._connection = ours
         loop.add_reader(ours.fileno(), self._hear, ours)
@@ -154,18 +156,19 @@ class Porter:
 
     async def _keep(self) -> None:
         """Begin another one whenever it dies."""
-        pause_s = _PAUSE_S
+        loop = asyncio.get_running_loop()
+        pause_s, begun = _PAUSE_S, loop.time()
         while True:
-            if self._process is not None:
-                code = await self._process.wait()
-                log.error("the process that enters objects ended code=%d, another one is begun", code)
-                await self._end()
-            await asyncio.sleep(pause_s)
             try:
+                if self._process is not None:
+                    code = await self._process.wait()
+                    log.error("the process that enters objects ended code=%d, another one is begun", code)
+                    await self._end()
+                    pause_s = _PAUSE_S if loop.time() - begun > _SETTLED_S else pause_s
+                await asyncio.sleep(pause_s)
+                pause_s, begun = min(2 * pause_s, _LONGEST_PAUSE_S), loop.time()
                 await self._begin()
-                pause_s = _PAUSE_S
             except Exception as error:
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 log.error("the process that enters objects cannot be begun: %s", error)
 
     async def _end(self) -> None:
@@ -209,10 +212,14 @@ class Porter:
                 continue
             except OSError:
                 packet = b""
-            if not packet:
+            try:
+                if not packet:
+                    self._hang_up()
+                    return
+                self._settle(unpacked(packet))
+            except Exception:  # whoever waits for this answer must hear something
+                log.critical("unexpected error", exc_info=True)
                 self._hang_up()
-                return
-            self._settle(unpacked(packet))
 
     def _settle(self, answer: Answer) -> None:
         waiting, place = self._asked.pop(answer.number)

@@ -24,6 +24,7 @@ class Kept(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        self._share.came()
         transport.write(b"taken")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -123,15 +124,36 @@ def test_a_connection_that_is_over_counts_no_more(listener: socket.socket):
     run(come_and_go())
 
 
-def test_a_handshake_that_fails_counts_no_more(listener: socket.socket):
+@pytest.mark.parametrize("makes", [True, False])
+def test_what_does_not_become_a_connection_is_closed_and_counts_no_more(listener: socket.socket, makes: bool):
     (meters,) = meters_of(1)
+    share = _Share(meters)
 
-    async def fail() -> None:
-        async with a_process(listener, meters, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)):
-            _, writer = await asyncio.open_connection(*listener.getsockname())
-            await until(lambda: connections(meters) == 1)
-            writer.write(b"GET / HTTP/1.1\r\n\r\n")
-            await until(lambda: connections(meters) == 0)
+    def make() -> asyncio.Protocol:
+        if makes:
+            return Kept(share)
+        raise OSError("no protocol can be made")
+
+    async def fail() -> bytes:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if makes else None
+        doorway = Doorway(listener.dup(), make, lambda: context, handshake_s=60, most=9, share=share)
+        try:
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")  # which is no handshake
+            async with asyncio.timeout(_PATIENCE_S):
+                answer = await _read(reader)
             writer.close()
+            await until(lambda: not doorway.shaking)
+        finally:
+            doorway.close()
+        return answer
 
-    run(fail())
+    assert b"taken" not in run(fail())
+    assert connections(meters) == 0
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""

@@ -94,6 +94,33 @@ def test_a_porter_waits_for_one_that_an_earlier_bridge_has_left(ground: Ground, 
     ground.run(own.close())
 
 
+def test_a_bridge_that_waits_for_that_can_be_told_to_end(tmp_path: Path):
+    state = tmp_path / "state"
+    state.mkdir()
+    environ = {
+        **os.environ,
+        "ISTHMUS_BRIDGE_STORES_BY": "itself",
+        "ISTHMUS_STORE": f"file://{tmp_path}/objects",
+        "ISTHMUS_INDEX": f"sqlite://{tmp_path}/index.db",
+        "ISTHMUS_BRIDGE_STATE": str(state),
+        "ISTHMUS_DIMSE_PORT": "0",
+        "ISTHMUS_BRIDGE_PORT": "0",
+    }
+    with (state / "porter.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with subprocess.Popen([sys.executable, "-m", "bridge"], env=environ) as bridge:
+            children = Path(f"/proc/{bridge.pid}/task/{bridge.pid}/children")
+            wait_for(lambda: any(map(waits_for_a_lock, map(int, children.read_text().split()))))
+            (porter,) = map(int, children.read_text().split())
+            ended = os.pidfd_open(porter)
+
+            bridge.terminate()
+
+            assert bridge.wait(60) == 0
+            assert select.select([ended], [], [], 60)[0]
+            os.close(ended)
+
+
 def test_an_object_that_one_porter_has_begun_is_not_gone_on_with_by_the_next(beside: Beside):
     instance = of_study(a_uid(), 3_000_000)
     middle = 1_500_000
