@@ -18,7 +18,6 @@ from service.archive.keys import new_object_key
 from service.archive.port import Outcome, Refused, Stored
 from service.archive.records import record_of, warning_of
 from service.dicom.confinement import Confinement
-from service.dicom.digest import Aside
 from service.dicom.errors import (
     ArchiveError,
     Busy,
@@ -144,15 +143,13 @@ class ObjectIntake:
         adopted: Adopted | None = None,
         came: Callable[[Resource, int], None] = lambda series, count: None,
         within: Confinement | None = None,
-        aside: Aside | None = None,
     ) -> None:
         """`came` is told how many instances have been entered in which series.
 
         `within` is what the sender is confined to: other instances are refused, and so are those of a study
         that is there and is not within it, which is decided where rows are entered. Without `writers` an
-        object is written by the thread that brings it. Digests are found `aside`, as far as that can be.
+        object is written by the thread that brings it.
         """
-        self._aside = aside
         self._store = store
         self._index = index
         self._writers = writers
@@ -168,7 +165,7 @@ class ObjectIntake:
         self._outcomes: list[Outcome | None] = []
 
     def begin(self) -> None:
-        scan = Scan(header_limit=self._limits.header_limit, budget=self._budget, aside=self._aside)
+        scan = Scan(header_limit=self._limits.header_limit, budget=self._budget)
         self._arriving = _Arriving(self._store.begin(), scan)
 
     def write(self, block: memoryview) -> None:

@@ -9,7 +9,6 @@ from orjson import loads
 from service.archive.adopted import Adopted, OwnObjects
 from service.archive.adopting import Adopting
 from service.archive.checking import Checked, Checking
-from service.archive.digesting import Digesting
 from service.archive.intake import IntakeLimits, ObjectIntake
 from service.archive.keys import OBJECTS
 from service.archive.port import Intake, Outcome
@@ -64,7 +63,6 @@ class ObjectArchive:
         self._on_duplicate = on_duplicate
         self._budget = Room(limits.headers_together)
         self._readying = Readying(index)
-        self._digesting = Digesting()
         self._writers = (
             carrying(ThreadPoolExecutor(write_threads, thread_name_prefix="write")) if write_threads else None
         )
@@ -126,7 +124,6 @@ class ObjectArchive:
             adopted=self._adopted,
             came=self._readying.came,
             within=within,
-            aside=self._digesting,
         )
 
     def findings(self, held: Held) -> tuple[str, ...]:
@@ -227,7 +224,6 @@ class ObjectArchive:
         if self._writers is not None:
             self._writers.shutdown(wait=True)
         self._readying.end()
-        self._digesting.end()
         self._index.close()
 
 

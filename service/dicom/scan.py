@@ -7,7 +7,7 @@ from typing import Protocol
 import orjson
 
 from service.dicom.classes import require_of_patient
-from service.dicom.digest import Aside, Digest
+from service.dicom.digest import Digest
 from service.dicom.errors import Busy, ClassMismatch, NotDicom, SyntaxUnsupported, TooLarge
 from service.dicom.fragments import Fragments, FragmentScan, frame_table
 from service.dicom.frames import Extent, FrameTable, PixelPlace, PixelShape
@@ -71,14 +71,11 @@ class Scan:
     Offsets count in the file; in a deflated one, in the file as if its data set were inflated.
     """
 
-    def __init__(
-        self, *, header_limit: int, budget: Budget | None = None, aside: Aside | None = None
-    ) -> None:
+    def __init__(self, *, header_limit: int, budget: Budget | None = None) -> None:
         """`header_limit` is the most bytes, in memory, of elements that have to be read whole.
 
-        `budget` bounds what the buffers of all scans hold together; `aside` is for the digest.
+        `budget` bounds what the buffers of all scans hold together.
         """
-        self._aside = aside
         self._header_limit = header_limit
         self._budget = budget
         self._reserved = 0
@@ -189,7 +186,7 @@ class Scan:
             raise SyntaxUnsupported(f"Transfer syntax {_shown(head.syntax)} is not stored here.")
         self._base = head.data_offset
         self._walker = Walker(syntax)
-        self._digest = Digest(syntax.uid, self._aside)
+        self._digest = Digest(syntax.uid)
         if syntax.deflated:
             self._inflater = Inflater()
 
