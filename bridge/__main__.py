@@ -75,15 +75,16 @@ async def _run(
 
         leash.hold(leash_descriptor, on_end, grace_s=settings.drain_s + 1)
     bridge = Bridge(settings, state, trail)
-    starting = loop.create_task(bridge.start())
+    opening = loop.create_task(bridge.open())
     stopping = loop.create_task(told_to_stop.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():  # it waits for a disk, or for what an earlier bridge has left at its work
-        starting.cancel()
-        await asyncio.wait((starting,))
+    await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():  # it waits for a disk, or for what an earlier bridge has left at its work
+        opening.cancel()
+        await asyncio.wait((opening,))
         return 0
     try:
-        starting.result()
+        opening.result()
+        await bridge.start()
     except CannotStart as reason:
         sys.stderr.write(f"bridge: {reason}\n")
         return 1

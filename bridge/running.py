@@ -80,9 +80,20 @@ class Bridge:
         self._measures = Measures()
         self._listener = Listener(settings, self._services(), measures=self._measures, trail=trail)
 
+    async def open(self) -> None:
+        """Open what instances are entered into, which may take as long as a disk does.
+
+        `SettingError`, `CannotStart`.
+        """
+        if self._own is None:
+            return
+        try:
+            await self._own.open()
+        except ArchiveError as error:
+            raise CannotStart(f"cannot store in ISTHMUS_STORE and ISTHMUS_INDEX: {error}") from None
+
     async def start(self) -> None:
-        """Go on with what an earlier run left, and listen. `SettingError`, `CannotStart`."""
-        await self._open_own()
+        """Go on with what an earlier run left, and listen, once it is `open`. `CannotStart`."""
         try:
             await self._spool.start()
             await self._commitments.start()
@@ -118,14 +129,6 @@ class Bridge:
         if self._own is not None:
             await self._own.close()
         await self._state.close()
-
-    async def _open_own(self) -> None:
-        if self._own is None:
-            return
-        try:
-            await self._own.open()
-        except ArchiveError as error:
-            raise CannotStart(f"cannot store in ISTHMUS_STORE and ISTHMUS_INDEX: {error}") from None
 
     def _services(self) -> list[Service]:
         """What peers may ask for."""
