@@ -17,8 +17,8 @@ _HANDSHAKES = 256  # at a time
 class HttpServer(uvicorn.Server):
     """Uvicorn on one socket.
 
-    With `tls`, connections come to it through a doorway, after their handshake; so they do where they are
-    shared with other processes.
+    With `tls` or a `share`, connections come to it through a doorway: after their handshake, and as many as
+    are for this process where several accept on the socket.
     """
 
     def __init__(

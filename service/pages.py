@@ -1,5 +1,6 @@
 """Memory in which the processes of the service count: a page of numbers for each, read by all."""
 
+import math
 import mmap
 import os
 import tempfile
@@ -21,6 +22,7 @@ class Pages:
         Without one there is a single page, of this process alone. `ValueError` if the page is not there.
         """
         self._length = length
+        self._place = place
         self._view = memoryview(mmap.mmap(-1 if descriptor is None else descriptor, self._bytes(descriptor)))
         numbers = self._view.cast("d")
         self.own = numbers[place * length : (place + 1) * length]
@@ -33,9 +35,11 @@ class Pages:
         """How many pages there are."""
         return len(self._numbers) // self._length
 
-    def least(self, at: int) -> float:
-        """The smallest of the numbers at a place of each page."""
-        return min(self._numbers[place] for place in range(at, len(self._numbers), self._length))
+    def least_elsewhere(self, at: int) -> float:
+        """The smallest of the numbers at a place of the other pages; infinite where there are none."""
+        first = self._place * self._length + at
+        others = (place for place in range(at, len(self._numbers), self._length) if place != first)
+        return min((self._numbers[place] for place in others), default=math.inf)
 
     def all(self) -> Sequence[list[float]]:
         """Every page, as it is at the moment."""

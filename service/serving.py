@@ -28,7 +28,7 @@ from service.https import HttpServer
 from service.kernel import acknowledged
 from service.pages import Pages, shared
 from service.settings import Settings
-from service.tls import Contexts, https_contexts
+from service.tls import https_contexts
 from service.tracing import tracing
 from service.web.metrics import LENGTH, Meters
 from service.web.rendered import load_views
@@ -171,15 +171,11 @@ class _Share:
 class _Server(HttpServer):
     """A server that ends without raising the signal again that told it to stop."""
 
-    def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, tls: Contexts | None, share: _Share
-    ) -> None:
-        super().__init__(config, listener, tls, share)
-        self._counted = share
+    _share: _Share
 
     def _protocol(self) -> "BoundedHttp":
         made: BoundedHttp = super()._protocol()
-        made.share = self._counted
+        made.share = self._share
         made.is_late = lambda: self._doorway is not None and self._doorway.is_closed
         return made
 

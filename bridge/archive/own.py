@@ -48,10 +48,10 @@ class OwnArchive:
 
         What is called stored is durable. A small object is entered when it is whole, in one piece, a larger
         one while it arrives. Raises what `body.read` raises, and of such an object nothing stays; `Busy` if
-        too many wait; `UpstreamTimeout` if the disk takes longer than
-        `within_s` seconds over a piece, which says nothing of what becomes of it, but nothing is entered any
-        more before that is known; `UpstreamFailed` if the process died that was at it; `StoreUnavailable`,
-        `IndexUnavailable`; and a plain `ArchiveError` for a fault of our own.
+        too many wait; `UpstreamTimeout` if the disk takes longer than `within_s` seconds over a piece, which
+        says nothing of what becomes of it, but nothing is entered any more before that is known;
+        `UpstreamFailed` if the process died that was at it; `StoreUnavailable`, `IndexUnavailable`; and a
+        plain `ArchiveError` for a fault of our own.
         """
         entering = _Entering(self._porter, self._late, within_s, self._most)
         try:

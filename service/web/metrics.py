@@ -178,9 +178,9 @@ class Meters:
         self._own[_SCALAR[name]] = before + value
 
     def own_and_least(self, name: str) -> tuple[float, float]:
-        """What one of `SCALARS` is here, and in the process where it is least."""
+        """What one of `SCALARS` is here, and where it is least of the other processes, if there are any."""
         place = _SCALAR[name]
-        return self._own[place], self._pages.least(place)
+        return self._own[place], self._pages.least_elsewhere(place)
 
     def text(self) -> bytes:
         """The numbers of all processes together, as Prometheus reads them."""

@@ -102,6 +102,25 @@ def test_each_process_takes_its_share(listener: socket.socket):
     assert many <= 1.5 * few + 1
 
 
+def test_a_process_that_is_alone_leaves_nothing_to_others():
+    (alone,) = meters_of(1)
+    share = _Share(alone)
+    share.came()
+
+    assert not share.is_large(coming=100)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "coming", "large"), [(1, 0, 0, True), (0, 0, 1, True), (1, 2, 1, False)]
+)
+def test_a_share_is_large_where_another_process_has_fewer(own: int, other: int, coming: int, large: bool):
+    here, there = meters_of(2)
+    here.count("connections", own)
+    there.count("connections", other)
+
+    assert _Share(here).is_large(coming) is large
+
+
 def test_what_the_others_do_not_take_is_taken(listener: socket.socket):
     busy, _ = meters_of(2)  # the other one hangs
 
