@@ -1,5 +1,6 @@
 """Where the page lies: headers, entity tags, prefixes that proxies strip or keep, and no other host."""
 
+import contextlib
 import functools
 import http.client
 import threading
@@ -24,20 +25,21 @@ class Stripping(BaseHTTPRequestHandler):
     port = 0
 
     def do_GET(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         path = self.path.removeprefix("/pacs") or "/"
         headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
-        connection.request(self.command, path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        with contextlib.closing(connection):
+            connection.request(self.command, path, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read()
         self.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in (*_HOP, "content-length"):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
-        connection.close()
+        with contextlib.suppress(ConnectionError):  # the tab may have been closed meanwhile
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
