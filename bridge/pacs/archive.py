@@ -94,6 +94,14 @@ class PacsArchive:
         self._have(resource, within)
         return self._used(resource, self._cache.archive.instances(resource, within=within))
 
+    def landed(self, resource: Resource, *, within: Confinement | None = None) -> Sequence[Held] | None:
+        """What has to be fetched, once its bytes are there; see `Lands`."""
+        if resource.level is Level.INSTANCE or self._known.is_fresh(resource):
+            return None
+        if within is not None and not self._permits(resource.study, within):
+            return None
+        return self._crossing.wait(self._fetching.landed(resource))
+
     def documents(
         self, resource: Resource, *, unless: str | None = None, within: Confinement | None = None
     ) -> Documents | None:

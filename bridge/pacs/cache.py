@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from bridge.pacs.arrived import Arrived, held_as
 from service.archive.objects import ObjectArchive
 from service.archive.open import open_archive
 from service.archive.port import Outcome, Stored
@@ -79,9 +80,15 @@ class Cache:
         self._guard = threading.Lock()
         self._kept: OrderedDict[SeriesKey, _Kept] = OrderedDict()
         self._size_bytes = 0
+        self._read_at = 0.0
         self.archive: ObjectArchive = _opened(folder, web)
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="pacs-write")
         self._count()
+
+    @property
+    def read_at(self) -> float:
+        """When something was last read, by the clock."""
+        return self._read_at
 
     @property
     def size_bytes(self) -> int:
@@ -90,9 +97,10 @@ class Cache:
 
     def use(self, key: InstanceKey) -> None:
         """Note that an instance is being read."""
+        self._read_at = self._clock()
         kept = self._kept.get(SeriesKey(key.study, key.series))
         if kept is not None:
-            kept.used = self._clock()
+            kept.used = self._read_at
 
     def held(self, resource: Resource) -> Sequence[Held]:
         """The instances of `resource` that are here, none if there are none."""
@@ -118,6 +126,30 @@ class Cache:
         outcomes = list(intake.finish())
         for outcome, size in zip(outcomes, sizes, strict=True):
             self.count(outcome, size)
+        return outcomes
+
+    def place(self, objects: Iterable[Arrived], study: str) -> tuple[list[Held], list[Arrived]]:
+        """Put instances of one study into the store, and leave for later to find out what they are.
+
+        What can be said of each, and those that were left alone since it cannot. May raise
+        `StoreUnavailable`.
+        """
+        self.make_room()
+        placed: list[Held] = []
+        left: list[Arrived] = []
+        for arrived in objects:
+            key = arrived.key
+            if key is None or key.study != study:
+                left.append(arrived)
+            else:
+                placed.append(held_as(arrived, key, self.archive.place(key, arrived.blocks)))
+        return placed, left
+
+    def enter(self, placed: Sequence[Held], study: str) -> Sequence[Outcome]:
+        """Keep what was placed; one outcome each, in order, as of `put`."""
+        outcomes = self.archive.enter([one.object_key for one in placed], study)
+        for outcome, one in zip(outcomes, placed, strict=True):
+            self.count(outcome, one.size)
         return outcomes
 
     def count(self, outcome: Outcome, size_bytes: int) -> None:

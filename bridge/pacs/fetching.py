@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bridge.pacs.cache import Cache, SeriesKey
@@ -22,6 +22,7 @@ from bridge.pacs.landing import Landing
 from bridge.pacs.line import Line
 from bridge.pacs.listing import Instances, listed
 from bridge.pacs.planning import FEW, planned
+from bridge.pacs.runs import Round, Run, count, is_part
 from bridge.pacs.transfer import Outcome, Transfer, Wanted, Watch
 from bridge.settings import PacsSettings
 from service.dicom.errors import (
@@ -31,6 +32,7 @@ from service.dicom.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from service.dicom.record import Held
 from service.dicom.resource import InstanceKey, Level, Resource
 
 log = logging.getLogger("isthmus.pacs")
@@ -38,28 +40,6 @@ log = logging.getLogger("isthmus.pacs")
 _MOST_REMEMBERED = 1000  # series of which instances were asked for alone
 _ROUNDS = 4  # of a retrieval that breaks off, as long as each brings something
 _HOPELESS = (StoreUnavailable, UpstreamTimeout)  # what asking again at once does not mend
-
-
-@dataclass(slots=True)
-class _Run:
-    """A retrieval under way: what it has still to bring, and the series that it has brought."""
-
-    resource: Resource
-    task: "asyncio.Task[None]"
-    missing: dict[SeriesKey, set[str]] = field(default_factory=dict)
-    settled: set[SeriesKey] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Round:
-    """How the retrievals of one attempt went: what went wrong, and whether one broke off.
-
-    `short` counts what did not come of series of which the PACS does not list the instances.
-    """
-
-    error: ArchiveError | None = None
-    broken: bool = False
-    short: dict[SeriesKey, int] = field(default_factory=dict)
 
 
 class Fetching:
@@ -73,7 +53,7 @@ class Fetching:
         self._cache = cache
         self._known = known
         self._settings = settings
-        self._runs: dict[Resource, _Run] = {}
+        self._runs: dict[Resource, Run] = {}
         self._tasks: dict[tuple[str, Resource], asyncio.Task[Any]] = {}
         self._waiting: dict[InstanceKey, list[asyncio.Future[None]]] = {}
         self._waiting_series: dict[SeriesKey, list[asyncio.Future[None]]] = {}
@@ -92,10 +72,27 @@ class Fetching:
         while not self._known.is_fresh(resource):
             covering = self._covering(resource)
             if covering is None or covering.resource == resource:
-                await asyncio.shield(self._run(resource).task)
+                run = self._run(resource)
+                run.hurry()
+                await asyncio.shield(run.task)
                 return
             if await self._came_along(resource, covering):
                 return
+
+    async def landed(self, resource: Resource) -> Sequence[Held] | None:
+        """The instances of a study or series when the bytes of all of them are in the store.
+
+        `None` where nothing of it is gained over `ready`. Raises as that does.
+        """
+        covering = self._covering(resource)
+        if covering is not None and covering.resource != resource:
+            return None
+        run = covering or self._run(resource, patient=True)
+        await asyncio.wait((run.task, run.landed), return_when=asyncio.FIRST_COMPLETED)
+        if run.landed.done() and not run.landed.cancelled():
+            return run.landed.result()
+        await asyncio.shield(run.task)
+        return None
 
     def refresh(self, resource: Resource) -> None:
         """Ask the PACS again, with nobody waiting for it."""
@@ -113,17 +110,18 @@ class Fetching:
 
     # Studies and series.
 
-    def _covering(self, resource: Resource) -> _Run | None:
+    def _covering(self, resource: Resource) -> Run | None:
         """The retrieval under way that `resource` is part of, the narrowest first."""
         places = [resource, Resource(resource.study, resource.series), Resource(resource.study)]
         return next((run for place in places if (run := self._runs.get(place)) is not None), None)
 
-    def _run(self, resource: Resource) -> _Run:
+    def _run(self, resource: Resource, *, patient: bool = False) -> Run:
         """Begin to retrieve a study or a series, or join in."""
         run = self._runs.get(resource)
         if run is None:
-            task = asyncio.get_running_loop().create_task(self._fetch(resource))
-            run = self._runs[resource] = _Run(resource, task)
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._fetch(resource))
+            run = self._runs[resource] = Run(resource, task, loop.create_future(), patient)
             task.add_done_callback(lambda done: self._ended(resource, done))
         return run
 
@@ -136,13 +134,14 @@ class Fetching:
         for series in [key for key in self._waiting_series if key.study == resource.study]:
             _wake(self._waiting_series.pop(series))
 
-    async def _came_along(self, resource: Resource, run: _Run) -> bool:
+    async def _came_along(self, resource: Resource, run: Run) -> bool:
         """Wait for a series that comes with its study: whether it is there; if not, it is to be seen again.
 
         However long the study takes: the word of the PACS is as old as its retrieval.
         """
         assert resource.series is not None
         key = SeriesKey(resource.study, resource.series)
+        run.hurry()
         if key not in run.settled:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting_series.setdefault(key, []).append(waiter)
@@ -156,7 +155,7 @@ class Fetching:
 
     async def _fetch(self, resource: Resource) -> None:
         """Bring what the PACS has of a study or series into the cache, and note what it has."""
-        parts = [run.task for run in self._runs.values() if _is_part(run.resource, resource)]
+        parts = [run.task for run in self._runs.values() if is_part(run.resource, resource)]
         if parts:  # what they bring need not come again
             await asyncio.wait(parts)
         try:
@@ -179,6 +178,7 @@ class Fetching:
         run = self._runs.get(resource)
         if run is not None:
             run.missing = {key: set(uids) for key, uids in missing.items() if uids}
+            run.patient &= None not in missing.values()  # else nobody knows when all is there
         for key, uids in missing.items():
             if uids is not None and not uids:
                 self._complete(key)
@@ -216,7 +216,7 @@ class Fetching:
             before, have = have, await self._held(resource)
             missing = {key: _left(told, have.get(key, {})) for key, told in found.items()}
             hopeless = isinstance(came.error, _HOPELESS)
-            if not came.broken or hopeless or _count(have) <= _count(before):
+            if not came.broken or hopeless or count(have) <= count(before):
                 break
         if came.error is not None and not hopeless:
             have = await self._again(resource, found, have, classes) or have
@@ -236,9 +236,9 @@ class Fetching:
         found: Mapping[SeriesKey, Instances],
         missing: Mapping[SeriesKey, Collection[str] | None],
         classes: Collection[str],
-    ) -> _Round:
+    ) -> Round:
         """Ask once for all that is missing."""
-        came = _Round()
+        came = Round()
         for wanted, keys in planned(resource, found, missing):
             counts = [missing[key] for key in keys]
             expected = None if None in counts else sum(len(uids) for uids in counts if uids is not None)
@@ -293,9 +293,17 @@ class Fetching:
     ) -> tuple[Outcome, ArchiveError | None]:
         """One retrieval; what went wrong with it, unless something came all the same."""
         watch = Watch(self._line.limits.response_s)
+        run = self._covering(wanted.resource)
         landing = Landing(
-            self._cache, wanted.resource.study, self._settings, on_landed=self._landed, on_life=watch.touch
+            self._cache,
+            wanted.resource.study,
+            self._settings,
+            on_landed=self._landed,
+            on_life=watch.touch,
+            on_placed=partial(self._placed, run) if run is not None and run.patient else None,
         )
+        if run is not None:
+            run.await_from(landing)
         outcome = Outcome()
         trouble: ArchiveError | None = None
         try:
@@ -305,6 +313,16 @@ class Fetching:
             trouble = error
         outcome.landed = landing.landed
         return outcome, landing.trouble or trouble
+
+    async def _placed(self, run: Run, held: Sequence[Held]) -> None:
+        """The bytes of instances have come: tell who waits for that, if it is all."""
+        placed = run.placed(held)
+        if placed is None or run.landed.done():
+            return
+        keys = {one.key for one in placed}
+        entered = await asyncio.to_thread(self._cache.held, run.resource)
+        if not run.landed.done():
+            run.landed.set_result([*(one for one in entered if one.key not in keys), *placed])
 
     def _landed(self, keys: Sequence[InstanceKey]) -> None:
         """Instances are in the cache: tell who waits for them."""
@@ -366,8 +384,9 @@ class Fetching:
             await self._once("single", resource, self._single(key, listing))
             return
 
-    async def _until_landed(self, key: InstanceKey, run: _Run) -> None:
+    async def _until_landed(self, key: InstanceKey, run: Run) -> None:
         """Wait until an instance has landed or the retrieval that it may come with is over."""
+        run.hurry()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(waiter)
         if run.task.done():
@@ -446,14 +465,6 @@ class Fetching:
 
 def _left(told: Instances, have: Mapping[str, str]) -> Collection[str] | None:
     return None if told is None else told.keys() - have.keys()
-
-
-def _count(have: Mapping[SeriesKey, Mapping[str, str]]) -> int:
-    return sum(map(len, have.values()))
-
-
-def _is_part(resource: Resource, of: Resource) -> bool:
-    return of.series is None and resource.series is not None and resource.study == of.study
 
 
 def _wake(waiters: Iterable["asyncio.Future[None]"]) -> None:

@@ -13,6 +13,7 @@ from service.archive.port import (
     Identifies,
     Intake,
     Lacks,
+    Lands,
     Recalls,
     WholeArchive,
 )
@@ -41,6 +42,8 @@ class Confined:
             self.patient_of = archive.patient_of
         if isinstance(archive, Lacks):
             self.lacking = archive.lacking
+        if isinstance(archive, Lands):
+            self.landed = partial(archive.landed, within=confinement)
 
     @property
     def nearby(self) -> bool:

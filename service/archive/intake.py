@@ -14,13 +14,15 @@ from pathlib import Path
 from service.archive import reasons
 from service.archive.admitting import not_permitted, require_permitted
 from service.archive.adopted import Adopted
-from service.archive.keys import new_object_key
+from service.archive.keys import folder_of, new_object_key
+from service.archive.placed import PlacedUpload
 from service.archive.port import Outcome, Refused, Stored
 from service.archive.records import record_of, warning_of
 from service.dicom.confinement import Confinement
 from service.dicom.errors import (
     ArchiveError,
     Busy,
+    ClassMismatch,
     Duplicate,
     IndexUnavailable,
     StoreUnavailable,
@@ -164,9 +166,11 @@ class ObjectIntake:
         self._batch = _Batch()
         self._outcomes: list[Outcome | None] = []
 
-    def begin(self) -> None:
+    def begin(self, placed: str = "") -> None:
+        """An object follows: one that lies in the store already where `placed` names it there."""
         scan = Scan(header_limit=self._limits.header_limit, budget=self._budget)
-        self._arriving = _Arriving(self._store.begin(), scan)
+        upload = PlacedUpload(self._store, placed) if placed else self._store.begin()
+        self._arriving = _Arriving(upload, scan, object_key=placed)
 
     def write(self, block: memoryview) -> None:
         arriving = self._arriving
@@ -199,6 +203,8 @@ class ObjectIntake:
             scanned = arriving.scan.finish()
             self._admit(scanned)
             object_key = arriving.object_key or new_object_key(scanned.key)
+            if arriving.object_key and not object_key.startswith(f"{folder_of(scanned.key)}."):
+                raise ClassMismatch("The object is another instance than it was said to be.")
             held = self._held(scanned.key) if self._limits.look_first else ()
             if not held:
                 arriving.upload.ready(object_key)

@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from orjson import loads
 
+from service.archive import reasons
 from service.archive.adopted import Adopted, OwnObjects
 from service.archive.adopting import Adopting
 from service.archive.checking import Checked, Checking
 from service.archive.intake import IntakeLimits, ObjectIntake
 from service.archive.keys import OBJECTS
+from service.archive.placed import blocks_of_object, place
 from service.archive.port import Intake, Outcome
 from service.archive.readying import Readying
 from service.archive.reindexing import Pace, Reindexed, Reindexing
@@ -21,7 +23,7 @@ from service.dicom.errors import NotFound, ObjectMissing, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, Held
-from service.dicom.resource import Level, Resource
+from service.dicom.resource import InstanceKey, Level, Resource
 from service.index.port import FEWEST, Answer, Connections, Connects, Documents, FullIndex, OnDuplicate
 from service.room import Room
 from service.store.port import FileRun, Lends, ObjectStore, Probes, Versions
@@ -113,6 +115,9 @@ class ObjectArchive:
         return documents
 
     def intake(self, study: str | None = None, *, within: Confinement | None = None) -> Intake:
+        return self._intake(study, within)
+
+    def _intake(self, study: str | None, within: Confinement | None = None) -> ObjectIntake:
         return ObjectIntake(
             self._store,
             self._index,
@@ -125,6 +130,29 @@ class ObjectArchive:
             came=self._readying.came,
             within=within,
         )
+
+    def place(self, key: InstanceKey, blocks: Sequence[Buffer]) -> str:
+        """Put an object into the store that is said to be the instance `key`; its name there.
+
+        Nobody finds it before it is `enter`ed, and `sweep` deletes what never is.
+        """
+        return place(self._store, key, blocks)
+
+    def enter(self, object_keys: Sequence[str], study: str) -> Sequence[Outcome]:
+        """Enter objects of one study that were placed; one outcome each, in order.
+
+        Those that are refused are deleted. May raise `StoreUnavailable`, `IndexUnavailable`.
+        """
+        intake = self._intake(study)
+        for object_key in object_keys:
+            intake.begin(placed=object_key)
+            try:
+                for block in blocks_of_object(self._store, object_key):
+                    intake.write(memoryview(block))
+                intake.end()
+            except ObjectMissing as error:
+                intake.refuse(reasons.failure_reason(error), str(error))
+        return intake.finish()
 
     def findings(self, held: Held) -> tuple[str, ...]:
         """What was odd about an instance when it came in."""

@@ -24,6 +24,7 @@ __all__ = [
     "Identifies",
     "Intake",
     "Lacks",
+    "Lands",
     "Outcome",
     "Recalls",
     "Refused",
@@ -185,6 +186,19 @@ class Lacks(Protocol):
 
     def lacking(self, resource: Resource) -> int:
         """How many instances of `resource` are known of and could not be had when it was last looked up."""
+        ...
+
+
+@runtime_checkable
+class Lands(Protocol):
+    """What an archive has that fetches its instances, and has their bytes before it knows what they are."""
+
+    def landed(self, resource: Resource, *, within: Confinement | None = None) -> Sequence[Held] | None:
+        """The instances of a study or series once all their bytes are there; `None` says to ask for them.
+
+        What is told of them is what has to be known to send them as they are stored: nothing of their
+        pixels, and a digest of their names that no other bytes have. Errors are those of `instances`.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.archive.port import Lacks
+from service.archive.port import Lacks, Lands
 from service.archive.reading import blocks_of, object_blocks, object_size
 from service.archive.remaking import remade_blocks
 from service.dicom.errors import NotAcceptable, NotFound, Superseded
@@ -16,7 +16,7 @@ from service.dicom.media import MediaRange, Representation, negotiate
 from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.record import Held
 from service.dicom.resource import Level, Resource
-from service.dicom.syntaxes import OCTETS
+from service.dicom.syntaxes import BY_UID, OCTETS, available
 from service.web.bulkdata import Asked, asked_of
 from service.web.collected import bulkdata_body, gaps
 from service.web.conditional import entity_tag
@@ -37,7 +37,7 @@ async def retrieve(request: Request) -> Response:
 def _body(asked: Asked, resource: Resource, notes: Notes | None) -> Body:
     if resource.level is not Level.INSTANCE and is_wanted(asked.ranges):
         return zip_body(asked, resource)
-    held = asked.archive.instances(resource)
+    held = _held(asked, resource)
     single = resource.level is Level.INSTANCE
     quality = max((one.quality for one in asked.ranges if _names_bulk_data(one)), default=0.0)
     if quality and not _agreeable(_at_least(asked.ranges, quality), held, single=single):
@@ -50,6 +50,27 @@ def _body(asked: Asked, resource: Resource, notes: Notes | None) -> Body:
         lacking = asked.archive.lacking(resource) if isinstance(asked.archive, Lacks) else 0
         return _many(asked, plan, len(held) + lacking)
     return _single(asked, *plan.items[0])
+
+
+def _held(asked: Asked, resource: Resource) -> Sequence[Held]:
+    """The instances of `resource`; where they are being fetched, as soon as they can leave as asked."""
+    if isinstance(asked.archive, Lands) and resource.level is not Level.INSTANCE:
+        landed = asked.archive.landed(resource)
+        if landed and all(_leaves_as_stored(asked.ranges, one) for one in landed):
+            return landed
+    return asked.archive.instances(resource)
+
+
+def _leaves_as_stored(ranges: Sequence[MediaRange], held: Held) -> bool:
+    """Whether that is what is wanted most of an instance, whatever its pixels are."""
+    most = max((one.quality for one in ranges), default=0.0)
+    wanted = _at_least(ranges, most)
+    named = {one.syntaxes[:1] for one in wanted if one.quality}
+    stored = available(held.syntax)
+    if BY_UID[held.syntax].lossy and () in named:
+        return False  # without a name it is sent so only where it cannot be decoded
+    agreed = negotiate(wanted, object_offers(held, single=False))
+    return bool(agreed) and agreed[0].syntax in stored and named <= {(), ("*",), *((uid,) for uid in stored)}
 
 
 def _names_bulk_data(media_range: MediaRange) -> bool:
