@@ -8,8 +8,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from bridge.settings import ControlSettings
+from service.http1 import BoundedHttp
 from service.https import HttpServer
-from service.serving import BoundedHttp
 
 log = logging.getLogger("isthmus.control")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.serving import _without_offer
+from service.http1 import _without_offer
 
 LINE = b"uPgrade: h2c\r\n"
 BEFORE = b"POST / HTTP/1.1\r\nHost: upgrade: h\r\n"

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.environment import SettingError
-from service.serving import BoundedHttp
+from service.http1 import BoundedHttp
 from service.settings import Settings
 from service.web import ohif
 from tests.sites import Site

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from service import serving
+from service import http1, serving
 from service.settings import Settings
 
 _BLOCK = bytes(range(256)) * 4096
@@ -63,7 +63,7 @@ def connect(application: Answers) -> Iterator[Callable[[], socket.socket]]:
     listener = serving.listening_socket(Settings(port=0))
     config = uvicorn.Config(
         application,
-        http=serving.BoundedHttp,
+        http=http1.BoundedHttp,
         loop="uvloop",
         lifespan="off",
         log_config=None,
@@ -98,14 +98,14 @@ class Looks:
         self._due = _MUCH
         self._watched = False  # since it was due the last time
         self._protocol: Any = None
-        begin = serving.BoundedHttp._watch_reader
+        begin = http1.BoundedHttp._watch_reader
 
-        def watch(protocol: serving.BoundedHttp) -> None:
+        def watch(protocol: http1.BoundedHttp) -> None:
             begin(protocol)
             self._protocol = protocol
 
-        monkeypatch.setattr(serving, "_UNREAD_S", 3600.0)
-        monkeypatch.setattr(serving.BoundedHttp, "_watch_reader", watch)
+        monkeypatch.setattr(http1, "_UNREAD_S", 3600.0)
+        monkeypatch.setattr(http1.BoundedHttp, "_watch_reader", watch)
 
     def take(self, piece: bytes) -> None:
         """The client has read `piece`."""
@@ -145,7 +145,7 @@ def read_all(client: socket.socket, take: Callable[[bytes], None] = lambda piece
 
 
 def test_a_client_that_stops_reading_is_given_up(connect, application, monkeypatch):
-    monkeypatch.setattr(serving, "_UNREAD_S", 0.2)
+    monkeypatch.setattr(http1, "_UNREAD_S", 0.2)
     # given: a client that asks, and reads nothing of what it is sent
     client = connect()
     client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
