@@ -98,8 +98,8 @@ class PacsArchive:
         """What has to be fetched, once its bytes are there; see `Lands`."""
         if resource.level is Level.INSTANCE or self._known.is_fresh(resource):
             return None
-        if within is not None and not self._permits(resource.study, within):
-            return None
+        if within is not None and within.patients_for(resource.study) is not None:
+            return None  # whose it is has to be seen in what came
         return self._crossing.wait(self._fetching.landed(resource))
 
     def documents(

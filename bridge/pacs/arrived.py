@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import NamedTuple
 
@@ -17,15 +17,15 @@ _ELEMENT, _LENGTH = Struct("<HH2sH").unpack_from, Struct("<L").unpack_from  # PS
 _SHORT, _LONG = ({vr.encode("ascii") for vr in vrs} for vrs in (SHORT, LONG))
 _HEAD_BYTES = 64 << 10  # of a data set, in which its study and series are looked for
 
-# Numbers of rows that no index gives.
-_rows = itertools.count(-1, -1)
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """An instance that is all here: its bytes in blocks, the first of them the file meta information.
 
-    Class, instance and transfer syntax are those of the command and its presentation context.
+    Class, instance and transfer syntax are those of the command and its presentation context. What came
+    later has the higher `number`.
     """
 
     blocks: list[bytes]
@@ -33,6 +33,7 @@ class Arrived:
     sop_class: str
     instance: str
     syntax: str
+    number: int = field(default_factory=lambda: next(_numbers))
 
     @property
     def key(self) -> InstanceKey | None:
@@ -64,7 +65,7 @@ class Arrived:
 def held_as(arrived: Arrived, key: InstanceKey, object_key: str) -> Held:
     """What there is to say of an instance whose bytes are in the store under `object_key`."""
     return Held(
-        row=next(_rows),
+        row=-arrived.number,  # which no index gives
         key=key,
         sop_class=arrived.sop_class,
         syntax=arrived.syntax,

@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Buffer, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,6 +81,7 @@ class Cache:
         self._kept: OrderedDict[SeriesKey, _Kept] = OrderedDict()
         self._size_bytes = 0
         self._read_at = 0.0
+        self._left: deque[tuple[float, str]] = deque()
         self.archive: ObjectArchive = _opened(folder, web)
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="pacs-write")
         self._count()
@@ -114,7 +115,7 @@ class Cache:
 
         On return they can be read. May raise `StoreUnavailable`, `IndexUnavailable`.
         """
-        self.make_room()
+        self.make_room(study)
         intake = self.archive.intake(study)
         sizes: list[int] = []
         for blocks in objects:
@@ -134,23 +135,33 @@ class Cache:
         What can be said of each, and those that were left alone since it cannot. May raise
         `StoreUnavailable`.
         """
-        self.make_room()
+        self.make_room(study)
         placed: list[Held] = []
         left: list[Arrived] = []
-        for arrived in objects:
-            key = arrived.key
-            if key is None or key.study != study:
-                left.append(arrived)
-            else:
-                placed.append(held_as(arrived, key, self.archive.place(key, arrived.blocks)))
+        try:
+            for arrived in objects:
+                key = arrived.key
+                if key is None or key.study != study:
+                    left.append(arrived)
+                else:
+                    placed.append(held_as(arrived, key, self.archive.place(key, arrived.blocks)))
+        except BaseException:
+            self.archive.discard([one.object_key for one in placed])
+            raise
         return placed, left
 
     def enter(self, placed: Sequence[Held], study: str) -> Sequence[Outcome]:
         """Keep what was placed; one outcome each, in order, as of `put`."""
-        outcomes = self.archive.enter([one.object_key for one in placed], study)
+        outcomes, left = self.archive.enter([one.object_key for one in placed], study)
+        self.leave(left)
         for outcome, one in zip(outcomes, placed, strict=True):
             self.count(outcome, one.size)
         return outcomes
+
+    def leave(self, object_keys: Iterable[str]) -> None:
+        """Have placed objects deleted that are not to stay, when nobody can be reading them any more."""
+        at = self._clock()
+        self._left.extend((at, object_key) for object_key in object_keys)
 
     def count(self, outcome: Outcome, size_bytes: int) -> None:
         """Note what became of an object that was put into the archive."""
@@ -174,17 +185,20 @@ class Cache:
         for key in keys:
             self._recount(key)
 
-    def make_room(self) -> None:
+    def make_room(self, study: str = "") -> None:
         """Let go of what is old, and of what was used longest ago while there is too much.
 
-        What was read in the last minute stays: an answer may be on its way. `StoreUnavailable` where that is
-        twice as much as there may be.
+        What was read in the last minute stays: an answer may be on its way. So does what there is of `study`,
+        of which more is coming. `StoreUnavailable` where that is twice as much as there may be.
         """
         at = self._clock()
         with self._guard:
             by_use = sorted(self._kept.items(), key=lambda item: item[1].used)
             excess = self._size_bytes - self._most_bytes
+        self._delete_left(at)
         for key, kept in by_use:
+            if key.study == study:
+                continue
             age = at - kept.used
             if age < _IN_USE_S or (excess <= 0 and age < self._most_age_s):
                 break
@@ -201,6 +215,13 @@ class Cache:
         """Finish what is being written, and let go of the folder."""
         self.writers.shutdown(wait=True, cancel_futures=True)
         self.archive.close()
+
+    def _delete_left(self, at: float) -> None:
+        while self._left and at - max(self._left[0][0], self._read_at) > _IN_USE_S:
+            try:
+                self.archive.discard([self._left.popleft()[1]])
+            except IndexError:  # another thread was faster
+                return
 
     def _recount(self, key: SeriesKey) -> None:
         """Count a series by what is there: what was replaced meanwhile has been counted twice."""

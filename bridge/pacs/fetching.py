@@ -178,6 +178,9 @@ class Fetching:
         run = self._runs.get(resource)
         if run is not None:
             run.missing = {key: set(uids) for key, uids in missing.items() if uids}
+            run.listed = {
+                InstanceKey(key.study, key.series, uid) for key, told in found.items() for uid in told or ()
+            }
             run.patient &= None not in missing.values()  # else nobody knows when all is there
         for key, uids in missing.items():
             if uids is not None and not uids:
@@ -314,15 +317,14 @@ class Fetching:
         outcome.landed = landing.landed
         return outcome, landing.trouble or trouble
 
-    async def _placed(self, run: Run, held: Sequence[Held]) -> None:
-        """The bytes of instances have come: tell who waits for that, if it is all."""
-        placed = run.placed(held)
-        if placed is None or run.landed.done():
-            return
-        keys = {one.key for one in placed}
+    async def _placed(self, run: Run, held: Sequence[Held]) -> bool:
+        """The bytes of instances have come: tell who waits for that, if it is all; whether it is."""
         entered = await asyncio.to_thread(self._cache.held, run.resource)
-        if not run.landed.done():
-            run.landed.set_result([*(one for one in entered if one.key not in keys), *placed])
+        whole = run.whole(entered, held)
+        if whole is None or run.landed.done():
+            return False
+        run.landed.set_result(whole)
+        return True
 
     def _landed(self, keys: Sequence[InstanceKey]) -> None:
         """Instances are in the cache: tell who waits for them."""

@@ -45,7 +45,8 @@ class Landing:
     """Takes the instances of one study.
 
     `on_landed` is told of those that can be read, `on_life` of each sign that the peer is sending, and
-    `on_placed`, where there is no hurry, of those whose bytes are there, once they all are.
+    `on_placed`, where there is no hurry, of those whose bytes are there, once they all are; it says whether
+    somebody is being answered with them.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Landing:
         *,
         on_landed: Callable[[Sequence[InstanceKey]], None],
         on_life: Callable[[], None] = lambda: None,
-        on_placed: Callable[[Sequence[Held]], Awaitable[None]] | None = None,
+        on_placed: Callable[[Sequence[Held]], Awaitable[bool]] | None = None,
     ) -> None:
         self.landed = 0
         self.refused: list[Refused] = []
@@ -132,8 +133,7 @@ class Landing:
     async def drained(self) -> None:
         """Return when all that came can be read."""
         await self._written_out()
-        if self._placed and self._on_placed is not None:
-            await self._on_placed(tuple(self._placed))
+        if self._placed and self._on_placed is not None and await self._on_placed(tuple(self._placed)):
             await self._rest()
         self._hurried.set()  # what comes yet is entered as it comes
         await self._enter_placed()
@@ -225,6 +225,7 @@ class Landing:
                 self._note(await self._in_writer(self._cache.enter, some, self._study))
             except ArchiveError as error:
                 self.trouble = error
+                self._cache.leave(one.object_key for one in some)
 
     async def _in_writer[**P, R](self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()
@@ -254,7 +255,7 @@ class Landing:
     async def _streamed(self, begun: list[bytes], data: DataSet) -> tuple[Sequence[Outcome], int]:
         """What became of a large instance, and its size."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._cache.writers, self._cache.make_room)
+        await loop.run_in_executor(self._cache.writers, self._cache.make_room, self._study)
         intake = self._cache.archive.intake(self._study)
         intake.begin()
         size = 0

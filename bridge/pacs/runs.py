@@ -1,6 +1,7 @@
 """Retrievals of studies and series that are under way."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from service.dicom.resource import InstanceKey, Resource
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One retrieval: what it has still to bring, and the series that it has brought.
+    """One retrieval: what it has still to bring, what the PACS lists, and the series that it has brought.
 
     A `patient` one is waited for by those alone who want all of it, and no more than the bytes: it is
     `landed` for them when these are there.
@@ -24,8 +25,8 @@ class Run:
     landed: "asyncio.Future[Sequence[Held]]"
     patient: bool = False
     missing: dict[SeriesKey, set[str]] = field(default_factory=dict)
+    listed: set[InstanceKey] = field(default_factory=set)
     settled: set[SeriesKey] = field(default_factory=set)
-    _came: dict[InstanceKey, Held] = field(default_factory=dict)
     _landings: list[Landing] = field(default_factory=list)
 
     def await_from(self, landing: Landing) -> None:
@@ -38,13 +39,16 @@ class Run:
         for landing in self._landings:
             landing.hurry()
 
-    def placed(self, held: Sequence[Held]) -> Sequence[Held] | None:
-        """Note what has come; all that came, if nothing is missing any more."""
-        self._came |= {one.key: one for one in held}
-        missing = (
-            InstanceKey(key.study, key.series, uid) for key, uids in self.missing.items() for uid in uids
-        )
-        return tuple(self._came.values()) if all(key in self._came for key in missing) else None
+    def whole(self, entered: Sequence[Held], placed: Sequence[Held]) -> Sequence[Held] | None:
+        """All that there is of it, if nothing lacks that the PACS lists: what came last in the order it came.
+
+        What has been entered is taken from there: of what came twice one object goes.
+        """
+        there: dict[InstanceKey, Held] = {}
+        for one in itertools.chain(entered, sorted(placed, key=lambda one: -one.row)):
+            if self.resource.series in (None, one.key.series):
+                there.setdefault(one.key, one)
+        return tuple(there.values()) if self.listed <= there.keys() else None
 
 
 @dataclass(slots=True)

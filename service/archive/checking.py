@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from service.archive.adopted import Adopted
-from service.archive.keys import OBJECT_KEY, OBJECTS, folder_of
+from service.archive.keys import OBJECT_KEY, OBJECTS, is_of
 from service.archive.records import record_of
 from service.archive.reindexing import Pace
 from service.archive.scanning import Examined, Readable, examine, in_order
@@ -120,7 +120,7 @@ class Checking:
 
     def _compare(self, held: Held) -> tuple[str, ...]:
         source: Readable = self._adopted if held.place else self._store
-        if not held.place and not held.object_key.startswith(f"{folder_of(held.key)}."):
+        if not held.place and not is_of(held.object_key, held.key):
             return (f"the row names an object of another instance, {held.object_key}",)
         try:
             opening = source.opening(held.object_key, 1)

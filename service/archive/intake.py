@@ -14,7 +14,7 @@ from pathlib import Path
 from service.archive import reasons
 from service.archive.admitting import not_permitted, require_permitted
 from service.archive.adopted import Adopted
-from service.archive.keys import folder_of, new_object_key
+from service.archive.keys import is_of, new_object_key
 from service.archive.placed import PlacedUpload
 from service.archive.port import Outcome, Refused, Stored
 from service.archive.records import record_of, warning_of
@@ -166,10 +166,13 @@ class ObjectIntake:
         self._batch = _Batch()
         self._outcomes: list[Outcome | None] = []
 
-    def begin(self, placed: str = "") -> None:
-        """An object follows: one that lies in the store already where `placed` names it there."""
+    def begin(self, placed: str = "", on_left: Callable[[str], None] = lambda key: None) -> None:
+        """An object follows: one that lies in the store already where `placed` names it there.
+
+        `on_left` is told if that is not to stay, and does not delete it.
+        """
         scan = Scan(header_limit=self._limits.header_limit, budget=self._budget)
-        upload = PlacedUpload(self._store, placed) if placed else self._store.begin()
+        upload = PlacedUpload(placed, on_left) if placed else self._store.begin()
         self._arriving = _Arriving(upload, scan, object_key=placed)
 
     def write(self, block: memoryview) -> None:
@@ -203,7 +206,7 @@ class ObjectIntake:
             scanned = arriving.scan.finish()
             self._admit(scanned)
             object_key = arriving.object_key or new_object_key(scanned.key)
-            if arriving.object_key and not object_key.startswith(f"{folder_of(scanned.key)}."):
+            if arriving.object_key and not is_of(object_key, scanned.key):
                 raise ClassMismatch("The object is another instance than it was said to be.")
             held = self._held(scanned.key) if self._limits.look_first else ()
             if not held:

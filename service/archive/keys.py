@@ -9,7 +9,7 @@ from service.dicom.resource import InstanceKey
 OBJECTS = "studies/"
 # What else lies in a store is nobody's business here.
 OBJECT_KEY = re.compile(r"studies/[0-9.]+/[0-9.]+/[0-9.]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm")
-_UPLOAD = slice(-40, -4)
+_FOLDER, _UPLOAD = slice(-41), slice(-40, -4)
 
 
 def new_object_key(key: InstanceKey) -> str:
@@ -20,6 +20,11 @@ def new_object_key(key: InstanceKey) -> str:
 def folder_of(key: InstanceKey) -> str:
     """What the names of all objects of an instance begin with, up to a full stop."""
     return f"{OBJECTS}{key.study}/{key.series}/{key.instance}"
+
+
+def is_of(object_key: str, key: InstanceKey) -> bool:
+    """Whether an object's name is one of this instance."""
+    return object_key[_FOLDER] == folder_of(key)
 
 
 def upload_of(object_key: str) -> str:

@@ -19,7 +19,7 @@ from service.archive.reindexing import Pace, Reindexed, Reindexing
 from service.archive.sweeping import Swept, drain, sweep
 from service.archive.versions import Candidate
 from service.dicom.confinement import Confinement
-from service.dicom.errors import NotFound, ObjectMissing, Superseded
+from service.dicom.errors import NotFound, ObjectMissing, StoreUnavailable, Superseded
 from service.dicom.frames import Extent
 from service.dicom.query import Query
 from service.dicom.record import BASE_SLOT, Held
@@ -138,21 +138,29 @@ class ObjectArchive:
         """
         return place(self._store, key, blocks)
 
-    def enter(self, object_keys: Sequence[str], study: str) -> Sequence[Outcome]:
+    def enter(self, object_keys: Sequence[str], study: str) -> tuple[Sequence[Outcome], list[str]]:
         """Enter objects of one study that were placed; one outcome each, in order.
 
-        Those that are refused are deleted. May raise `StoreUnavailable`, `IndexUnavailable`.
+        And the names of those that are not to stay, which are there still: somebody may be reading them.
+        May raise `StoreUnavailable`, `IndexUnavailable`.
         """
+        left: list[str] = []
         intake = self._intake(study)
         for object_key in object_keys:
-            intake.begin(placed=object_key)
+            intake.begin(placed=object_key, on_left=left.append)
             try:
                 for block in blocks_of_object(self._store, object_key):
                     intake.write(memoryview(block))
                 intake.end()
             except ObjectMissing as error:
                 intake.refuse(reasons.failure_reason(error), str(error))
-        return intake.finish()
+        return intake.finish(), left
+
+    def discard(self, object_keys: Sequence[str]) -> None:
+        """Delete objects that were placed and not entered; what cannot be deleted is left to `sweep`."""
+        for object_key in object_keys:
+            with contextlib.suppress(StoreUnavailable):
+                self._store.delete(object_key)
 
     def findings(self, held: Held) -> tuple[str, ...]:
         """What was odd about an instance when it came in."""

@@ -37,10 +37,10 @@ def blocks_of_object(source: Readable, object_key: str) -> Iterator[Buffer]:
 
 
 class PlacedUpload:
-    """The upload of what lies in its place already; it is deleted where it is not to stay."""
+    """The upload of what lies in its place already; where it is not to stay, `on_left` is told of it."""
 
-    def __init__(self, store: ObjectStore, object_key: str) -> None:
-        self._store = store
+    def __init__(self, object_key: str, on_left: Callable[[str], None]) -> None:
+        self._on_left = on_left
         self._object_key = object_key
 
     def write(self, block: Buffer) -> None:
@@ -56,5 +56,5 @@ class PlacedUpload:
         """It stays."""
 
     def abort(self) -> None:
-        """Delete it."""
-        self._store.delete(self._object_key)
+        """It is not to stay."""
+        self._on_left(self._object_key)

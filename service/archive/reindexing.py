@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from service.archive.keys import OBJECT_KEY, OBJECTS, folder_of, upload_of
+from service.archive.keys import OBJECT_KEY, OBJECTS, is_of, upload_of
 from service.archive.records import record_of
 from service.archive.scanning import Examined, examine, in_order
 from service.archive.sweeping import drain
@@ -155,7 +155,7 @@ class Reindexing:
         key, age_s = one
         try:
             found = self._examine(key)
-            if not key.startswith(f"{folder_of(found.scanned.key)}."):
+            if not is_of(key, found.scanned.key):
                 return Reindexed(key, Fate.UNREADABLE, "The object is another one than its name says.")
             return _Found(
                 record_of(found.scanned, found.size, key, digest=found.digest), age_s < _SETTLED_AFTER_S

@@ -16,7 +16,7 @@ from service.dicom.media import MediaRange, Representation, negotiate
 from service.dicom.multipart import boundary_of, closing, part_head
 from service.dicom.record import Held
 from service.dicom.resource import Level, Resource
-from service.dicom.syntaxes import BY_UID, OCTETS, available
+from service.dicom.syntaxes import EXPLICIT_LE, OCTETS, available
 from service.web.bulkdata import Asked, asked_of
 from service.web.collected import bulkdata_body, gaps
 from service.web.conditional import entity_tag
@@ -67,8 +67,8 @@ def _leaves_as_stored(ranges: Sequence[MediaRange], held: Held) -> bool:
     wanted = _at_least(ranges, most)
     named = {one.syntaxes[:1] for one in wanted if one.quality}
     stored = available(held.syntax)
-    if BY_UID[held.syntax].lossy and () in named:
-        return False  # without a name it is sent so only where it cannot be decoded
+    if held.syntax not in stored or (() in named and held.syntax != EXPLICIT_LE):
+        return False  # it is written anew, or may be decoded where no name is given
     agreed = negotiate(wanted, object_offers(held, single=False))
     return bool(agreed) and agreed[0].syntax in stored and named <= {(), ("*",), *((uid,) for uid in stored)}
 
