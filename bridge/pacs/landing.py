@@ -220,6 +220,7 @@ class Landing:
     async def _enter_placed(self) -> None:
         """Find out what those are whose bytes are there, a few at a time."""
         while self._placed:
+            self._placed.sort(key=lambda one: -one.row)  # of what came twice the first one stays
             some, self._placed = self._placed[:_TOGETHER], self._placed[_TOGETHER:]
             try:
                 self._note(await self._in_writer(self._cache.enter, some, self._study))

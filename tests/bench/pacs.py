@@ -17,6 +17,7 @@ from tests.bench.slices import a_series, study_and_series
 from tests.bench.stow import post_all
 
 NAME = "pacs"
+_SLICES = 500
 _OBJECTS = 'multipart/related; type="application/dicom"'
 _FACE = "/peers/orthanc/dicom-web"
 
@@ -38,7 +39,7 @@ def run(rig: Rig, rounds: int) -> Iterator[Figure | Skipped]:
         http = free_port()
         environ = {"ISTHMUS_PEERS": str(peers), "ISTHMUS_BRIDGE_PORT": str(http)}
         stack.enter_context(rig.bridge(site, **environ))
-        files = {number: a_series(number) for number in numbers}
+        files = {number: a_series(number, _SLICES) for number in numbers}
         for series in files.values():
             post_plain(other.port, series)
             post_all(site.port, 20, series)
