@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def a_watched(folder: Path, collector: Collector, **settings: str) -> "Watched":
     )
     try:
         program.wait_ready()
-        use(program)
+        use(program, looked_at=lambda: wait_for_words(trail, "DICOM Instances Accessed"))
         wait_for_workers(program)
         program.signal(signal.SIGTERM)
         assert program.end() == 0, program.output
@@ -119,7 +119,15 @@ def an_image(number: int) -> Dataset:
     return add_pixels(made, [bytes(32)])
 
 
-def use(program: Program) -> None:
+def wait_for_words(trail: Path, words: str) -> None:
+    """Wait until the trail says so: whose a study is cannot be found any more when it is gone."""
+    pause, ends = threading.Event(), time.monotonic() + PATIENCE_S
+    while words not in trail.read_text():
+        assert time.monotonic() < ends, words
+        pause.wait(0.02)
+
+
+def use(program: Program, looked_at: Callable[[], None] = lambda: None) -> None:
     ae = AE("MODALITY1")
     ae.add_requested_context(CTImageStorage, EXPLICIT_LE)
     ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
@@ -148,6 +156,7 @@ def use(program: Program) -> None:
     association.release()
     root = f"{program.root}/studies/{STUDY}"
     urllib.request.urlopen(f"{root}/metadata", timeout=PATIENCE_S).read()
+    looked_at()
     urllib.request.urlopen(urllib.request.Request(root, method="DELETE"), timeout=PATIENCE_S).read()
 
 
