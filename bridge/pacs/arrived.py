@@ -116,5 +116,5 @@ def _uids(head: bytes) -> tuple[str, str] | None:
                 return None
             if element == 0x000E:
                 return (study, uid) if study else None
-            study = uid
+            study = study or uid
     return None
